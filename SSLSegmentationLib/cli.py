@@ -1,0 +1,44 @@
+"""`sslseg`: the list of its commands. What each one does is in `commands/`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.markup import escape
+
+from SSLSegmentationLib import __version__
+from SSLSegmentationLib.commands.console import people
+from SSLSegmentationLib.errors import Cancelled, InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Segment medical scans and see where the model is unsure. For research use, not a medical device.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sslsegmentation {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options that come before a command."""
+
+
+def main() -> None:
+    """The entry point: what the user gave wrong ends with one sentence and code 2, never with a traceback."""
+    try:
+        app()
+    except InputError as error:
+        people.print(f"[bold red]sslseg:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(2)
+    except (Cancelled, KeyboardInterrupt):
+        people.print("Cancelled; nothing was written.")
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""What each command of sslseg does; cli.py only lists them."""

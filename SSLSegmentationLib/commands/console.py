@@ -1,0 +1,49 @@
+"""What the commands print and how: people read standard error, programs read standard output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from SSLSegmentationLib.progress import Tick, silent
+
+QUIET = typer.Option(False, "--quiet", "-q", help="Print nothing but errors.")
+JSON = typer.Option(False, "--json", help="Print the result as JSON on standard output, for scripts.")
+
+people = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress_bar(shown: bool = True) -> Iterator[Tick]:
+    """A Tick that draws one bar per stage on standard error."""
+    if not shown:
+        yield silent
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=people) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tick(stage: str, part: float) -> None:
+            if stage not in tasks:
+                for earlier in tasks.values():
+                    bars.update(earlier, completed=1.0)
+                tasks[stage] = bars.add_task(stage, total=1.0)
+            bars.update(tasks[stage], completed=part)
+
+        yield tick
+
+
+def print_json(result: Any) -> None:
+    typer.echo(json.dumps(result, indent=2, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""Export of corrected cases, their provenance, the work list, DICOM SEG."""

@@ -1,0 +1,1 @@
+"""Files in and out: scans, DICOM folders, label maps and Slicer segmentations."""

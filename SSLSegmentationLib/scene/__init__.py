@@ -1,0 +1,1 @@
+"""MRML: volumes, segments, heat map, prompt markups and preview, for the desktop module and the browser app."""
