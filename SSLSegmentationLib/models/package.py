@@ -26,8 +26,11 @@ class IntensityRule:
 
     window      (v - low) / (high - low) × (out_high - out_low) + out_low, clipped to the output range if `clip`
     percentile  the same, with low and high read as percentiles of this scan (0 to 100)
-    zscore      (v - mean) / standard deviation of this scan; over voxels that are not zero if `nonzero`
+    zscore      (v - mean) / standard deviation of this scan; if `nonzero`, measured over the voxels that are not zero
+                and applied to those only: zeros stay zero
     none        values as they are
+
+    `then`, if there is one, is applied to the result, and what it measures is measured there.
     """
 
     kind: Literal["window", "percentile", "zscore", "none"]
@@ -37,6 +40,7 @@ class IntensityRule:
     out_high: float = 1.0
     clip: bool = True
     nonzero: bool = False
+    then: IntensityRule | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Sliding:
     patch: tuple[int, int, int]
     overlap: float = 0.5
     weighting: Literal["gaussian", "constant"] = "gaussian"
+    padding: Literal["zero", "edge"] = "zero"
+    """What lies around a scan that is smaller than a patch: zeros, or its outermost voxels repeated."""
 
 
 @dataclass(frozen=True)
