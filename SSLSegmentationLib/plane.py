@@ -33,8 +33,14 @@ class Plane:
 
     @property
     def normal(self) -> np.ndarray:
-        """Unit vector at a right angle to the plane, towards growing depth."""
-        return self.pixel_to_ras[:3, 2] / np.linalg.norm(self.pixel_to_ras[:3, 2])
+        """Unit vector at a right angle to the plane, towards growing depth.
+
+        Taken from the pixels, not from the third column: where a file's directions are rounded, that one leans by up
+        to a thousandth, which over 512 pixels is a slice.
+        """
+        columns, rows, depth = self.pixel_to_ras[:3, :3].T
+        across = np.cross(columns, rows)
+        return across / np.copysign(np.linalg.norm(across), across @ depth)
 
     def to_ras(self, pixels: np.ndarray) -> np.ndarray:
         """RAS millimetres of (…, 2) pixels given as (column, row)."""
@@ -132,13 +138,14 @@ def _straight_view(voxels: np.ndarray, volume: Volume, plane: Plane) -> np.ndarr
     rows, columns = plane.shape
     steps = np.rint(pixel_to_ijk[:3, :2]).astype(int)
     start = np.rint(pixel_to_ijk[:3, 3]).astype(int)
-    ends = pixel_to_ijk[:3, 3] + pixel_to_ijk[:3, 0] * (columns - 1) + pixel_to_ijk[:3, 1] * (rows - 1)
-    exact_ends = start + steps[:, 0] * (columns - 1) + steps[:, 1] * (rows - 1)
-    off_grid = max(np.abs(pixel_to_ijk[:3, 3] - start).max(), np.abs(ends - exact_ends).max())
+    # All four corners, since a plane turned about its diagonal keeps two of them on the grid.
+    corners = np.array([(0, 0), (columns - 1, 0), (0, rows - 1), (columns - 1, rows - 1)]).T
+    on_grid = start[:, None] + steps @ corners
+    off_grid = np.abs(pixel_to_ijk[:3, :2] @ corners + pixel_to_ijk[:3, 3:] - on_grid).max()
     if off_grid > _GRID_TOLERANCE or (np.abs(steps).sum(axis=0) != 1).any():
         return None
-    size = np.array(volume.shape)[::-1]
-    if (start < 0).any() or (start >= size).any() or (exact_ends < 0).any() or (exact_ends >= size).any():
+    size = np.array(volume.shape)[::-1, None]
+    if (on_grid < 0).any() or (on_grid >= size).any():
         return None
     column_axis, row_axis = (int(np.flatnonzero(steps[:, c])[0]) for c in (0, 1))
     if column_axis == row_axis:

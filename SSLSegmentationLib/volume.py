@@ -111,6 +111,8 @@ class Volume:
 
     def cropped(self, box: tuple[slice, slice, slice]) -> Volume:
         """The part inside a (k, j, i) box of plain slices, as a view, with the matrix moved along."""
+        if any(s.step not in (None, 1) for s in box):
+            raise ValueError(f"a crop has no steps, but the box is {box}")
         starts = np.array([s.indices(n)[0] for s, n in zip(box, self.shape, strict=True)][::-1])
         matrix = self.ijk_to_ras.copy()
         matrix[:3, 3] = self.to_ras(starts)
