@@ -10,14 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-
-@dataclass(frozen=True)
-class Label:
-    value: int
-    name: str
-    color: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    terminology: str = ""
-    """A terminology entry as Slicer writes it into the tag of a segment; empty if none is known."""
+from SSLSegmentationLib.labels import Label as Label
 
 
 @dataclass(frozen=True)
