@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from SSLSegmentationLib.labels import Label as Label
+from SSLSegmentationLib.labels import Label
 
 
 @dataclass(frozen=True)
