@@ -1,0 +1,154 @@
+"""The programs that can run a network: torch on any device, and OpenVINO, the fastest on a CPU."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+_TRACED_SIDE = 32
+
+Precision = Literal["f32", "bf16", "f16"]
+
+
+class Predictor(Protocol):
+    """Gives the logits (classes, i, j, k) of each (i, j, k) tile, in the order they come."""
+
+    def run(self, tiles: Iterable[Tensor], batch: int) -> Iterator[Tensor]: ...
+
+
+class TorchPredictor:
+    """A network on a torch device; the reference that the others are measured against is this one, in f32."""
+
+    def __init__(self, network: Module, device: str, precision: Precision = "f32", *, dropout: bool = False) -> None:
+        import torch
+
+        self._device = torch.device(device)
+        self._precision = precision
+        # Channels last is what tensor cores and bf16 convolutions on CPUs want; in f32 on a CPU it only costs.
+        fast = self._device.type == "cuda" or precision != "f32"
+        self._layout = torch.channels_last_3d if fast else torch.contiguous_format
+        self._network = network.to(self._device).to(memory_format=self._layout).eval()
+        if dropout:
+            _wake_dropout(self._network)
+
+    def run(self, tiles: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
+        import torch
+
+        half = {"bf16": torch.bfloat16, "f16": torch.float16}.get(self._precision, torch.bfloat16)
+        tiles = iter(tiles)
+        while group := list(islice(tiles, batch)):
+            with torch.inference_mode(), torch.autocast(self._device.type, half, enabled=self._precision != "f32"):
+                stacked = torch.stack(group)[:, None].to(self._device).to(memory_format=self._layout)
+                logits = self._network(stacked)
+            yield from logits.float()
+
+
+class OpenVinoPredictor:
+    """A network compiled for this CPU. One tile is computed on each core while the last result is being added up."""
+
+    def __init__(self, network: Module, patch: tuple[int, int, int], precision: Precision, at_once: int) -> None:
+        compiled = _compile(network, patch, precision, at_once)
+        self._requests = [compiled.create_infer_request() for _ in range(at_once)]
+
+    def run(self, tiles: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
+        import numpy as np
+        import torch
+
+        free, busy = deque(self._requests), deque()
+        tiles = iter(tiles)
+        try:
+            while True:
+                while free and (tile := next(tiles, None)) is not None:
+                    request = free.popleft()
+                    request.start_async({0: np.ascontiguousarray(tile.numpy())[None, None]})
+                    busy.append(request)
+                if not busy:
+                    return
+                request = busy.popleft()
+                request.wait()
+                # The request owns the array: it is free again only when the caller has asked for the next result.
+                yield torch.from_numpy(request.get_output_tensor(0).data[0])
+                free.append(request)
+        finally:
+            for request in busy:
+                request.cancel()
+                request.wait()
+
+
+def best_precision(device: str) -> Precision:
+    """The fastest number format whose labels are the same in practice on this device."""
+    import torch
+
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "f16"
+    if kind == "mps":
+        return "f16"
+    return "bf16" if _cpu_has_bf16() else "f32"
+
+
+def openvino_is_installed() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("openvino") is not None
+
+
+def _cpu_has_bf16() -> bool:
+    if openvino_is_installed():
+        return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    import torch
+
+    return torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
+
+
+def _openvino():
+    """OpenVINO without its telemetry, which would otherwise tell its maker about each conversion without asking."""
+    import sys
+
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)
+    import openvino
+
+    return openvino
+
+
+def _compile(network: Module, patch: tuple[int, int, int], precision: Precision, at_once: int):
+    import torch
+
+    openvino = _openvino()
+    shape = (1, 1, *patch)
+    model = _converted(network, (1, 1, *(min(side, _TRACED_SIDE) for side in patch)), shape)
+    if tuple(model.output(0).partial_shape.to_shape())[2:] != tuple(patch):
+        # The network computed a size from its input, and the trace made it a constant: trace at the real size.
+        model = _converted(network, shape, shape)
+    settings = {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "NUM_STREAMS": at_once,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    return openvino.Core().compile_model(model, "CPU", settings)
+
+
+def _converted(network: Module, traced_shape: tuple[int, ...], shape: tuple[int, ...]):
+    """The network as an OpenVINO model for one shape, traced with an input that may be smaller, to save memory."""
+    import torch
+
+    example = torch.zeros(traced_shape)
+    with torch.inference_mode():
+        traced = torch.jit.trace(network.cpu().eval(), example, check_trace=False)
+    return _openvino().convert_model(traced, example_input=example, input=[shape])
+
+
+def _wake_dropout(network: Module) -> None:
+    import torch
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.train()
