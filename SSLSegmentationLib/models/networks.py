@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LARGEST_NUMBER = 4096
 _LONGEST_LIST = 64
 _MOST_VALUES = 1000
-_MOST_TENSORS = 20_000
+_MOST_TENSORS = 5_000  # the largest networks of the list have about a thousand
 
 _MONAI = "monai.networks.nets."
 
@@ -150,6 +150,8 @@ def _construct(definition: dict[str, Any], where: str) -> torch.nn.Module:
             return kind(**arguments)
     except InputError:
         raise
+    except ImportError as error:
+        raise InputError(f"{name} needs a Python package that is not installed ({error}): install it.") from None
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(

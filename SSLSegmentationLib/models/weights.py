@@ -43,6 +43,7 @@ def check_weights(package: ModelPackage, member: int = 0) -> dict[str, torch.Ten
     state = read_state(path, where)
     # No number takes less than a byte, so a network with more of them than the file has bytes cannot be meant.
     shapes = outline(package.network, _definition_of(package), most_numbers=path.stat().st_size)
+    state = _without_prefixes(state, shapes)
     _check_fit(state, shapes, where, package.network["_target_"])
     return state
 
@@ -52,7 +53,7 @@ def read_state(path: Path, where: str) -> dict[str, torch.Tensor]:
     import torch
 
     content = _read_safetensors(path, where) if path.suffix == ".safetensors" else _read_torch(path, where)
-    state = _without_prefixes(_unwrapped(content, where))
+    state = _unwrapped(content, where)
     for name, tensor in state.items():
         plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_complex()
         # Strides of zero let a few bytes pose as terabytes.
@@ -124,14 +125,12 @@ def _unwrapped(content: Any, where: str) -> dict[str, torch.Tensor]:
     raise InputError(f"{where} holds no table of weights: save the network's state_dict, best as safetensors.")
 
 
-def _without_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The names of the bare network. A prefix is dropped only where every name has it."""
-    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None):
-        shorter = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-        if "" in shorter:
-            break
-        state = shorter
-    return state
+def _without_prefixes(state: dict[str, torch.Tensor], shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """The weights under the names of the bare network; some networks begin every name with such a prefix themselves."""
+    candidates = [state]
+    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in candidates[-1])), None):
+        candidates.append({name.removeprefix(prefix): tensor for name, tensor in candidates[-1].items()})
+    return max(candidates, key=lambda names: len(names.keys() & shapes.keys()))
 
 
 def _check_fit(
