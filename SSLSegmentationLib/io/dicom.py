@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ _SAME_DIRECTION = 1e-4
 _ROUNDED = 0.05  # mm: positions are often written with one decimal
 _UNEVEN = 0.02  # of the distance between slices
 _TILTED = 1e-3  # radians
+
+# The ends of the SOP class UIDs of CT, MR, PET and NM images, plain and enhanced.
+_SLICE_CLASSES = {b"2", b"2.1", b"2.2", b"4", b"4.1", b"4.4", b"128", b"128.1", b"130", b"20"}
 
 # Tags by their DICOM numbers, as SimpleITK names them.
 _INSTANCE, _MODALITY, _DESCRIPTION = "0008|0018", "0008|0060", "0008|103e"
@@ -62,16 +66,13 @@ def read_series(path: Path, series: str | None = None) -> Volume:
     """
     folder = path if path.is_dir() else path.parent
     with _itk_quiet():
-        slices, unread = _slices_in(folder)
+        slices = _slices_in(folder)
         if path.is_file() and series is None:
             own = [one.series for one in slices if one.path == path]
             if not own:
                 raise cut_off(path.name, "it holds no DICOM image that can be read")
             series = own[0]
         chosen = _choose(slices, series, folder)
-        if unread:
-            names = ", ".join(one.name for one in unread[:3]) + (", …" if len(unread) > 3 else "")
-            log.warning("%d DICOM files in %s hold no readable image and were left out: %s", len(unread), folder, names)
         title = f'{folder.name} ("{_name(chosen[0], folder)}")'
         ordered, matrix = _grid(chosen, title)
         return Volume(_voxels(ordered, title), LPS_TO_RAS @ matrix, _name(ordered[0], folder), ordered[0].modality)
@@ -83,10 +84,9 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def _slices_in(folder: Path) -> tuple[list[Slice], list[Path]]:
-    """The image headers of the folder, each image once, and the DICOM files that could not be read."""
+def _slices_in(folder: Path) -> list[Slice]:
+    """The image headers of the folder, each image once; reports, plans and the like are passed over."""
     slices: dict[str, Slice] = {}
-    unread = []
     for path in sorted(folder.iterdir()):
         marked = path.is_file() and path.name.upper() != "DICOMDIR" and is_dicom(path)
         # Old files lack the mark; they are tried only under a name that DICOM files have.
@@ -94,11 +94,20 @@ def _slices_in(folder: Path) -> tuple[list[Slice], list[Path]]:
             continue
         try:
             one = _header(path)
-        except RuntimeError:
-            unread.append(path)
+        except RuntimeError as error:
+            if path.stat().st_size == 0 or _promises_slice(path):
+                raise cut_off(path.name, f"it is a DICOM image in {folder} that cannot be read") from error
+            log.info("%s holds no image and was passed over.", path)
             continue
         slices.setdefault(one.instance or str(path), one)  # a copy of a file ("IMG1 (1).dcm") is the same image
-    return list(slices.values()), unread
+    return list(slices.values())
+
+
+def _promises_slice(path: Path) -> bool:
+    """Whether the first lines of a file say that it is a slice, so that it must not be missing from its series."""
+    with path.open("rb") as file:
+        found = re.search(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.([0-9.]+)", file.read(1024))
+    return found is not None and found[1].rstrip(b".") in _SLICE_CLASSES
 
 
 def _header(path: Path) -> Slice:
@@ -111,7 +120,11 @@ def _header(path: Path) -> Slice:
 
     def text(tag: str) -> str:
         value = reader.GetMetaData(tag) if reader.HasMetaDataKey(tag) else ""
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip(" \0")
+        raw = value.encode("utf-8", "surrogateescape")
+        try:
+            return raw.decode("utf-8").strip(" \0")
+        except UnicodeDecodeError:  # only descriptions are ever written otherwise, most often in Latin-1
+            return raw.decode("latin-1").strip(" \0")
 
     def numbers(tag: str, count: int) -> np.ndarray:
         try:
@@ -284,13 +297,17 @@ def _voxels(slices: Sequence[Slice], title: str) -> np.ndarray:
         dtype = np.dtype(np.float32)  # ITK rescales to double, but no scanner measures that finely
     columns, rows = slices[0].size
     check_memory(dtype.itemsize * columns * rows * len(slices), (columns, rows, len(slices)), title)
-    voxels = np.empty((len(slices), rows, columns), dtype=dtype)
-    for into, one in zip(voxels, slices, strict=True):
+    # ITK widens 16 bits to 32 as soon as there is an intercept, although CT numbers hardly ever need them.
+    voxels = np.empty((len(slices), rows, columns), dtype=np.int16 if dtype == np.int32 else dtype)
+    for k, one in enumerate(slices):
         try:
             image = SimpleITK.ReadImage(str(one.path), imageIO="GDCMImageIO")
         except RuntimeError as error:
             raise cut_off(one.path.name, f"its pixels cannot be read; it is a slice of {title}") from error
-        into[...] = SimpleITK.GetArrayViewFromImage(image).reshape(rows, columns)
+        values = SimpleITK.GetArrayViewFromImage(image).reshape(rows, columns)
+        if voxels.dtype != dtype and (values.min() < -32768 or values.max() > 32767):
+            voxels = voxels.astype(dtype)
+        voxels[k] = values
     return voxels
 
 
