@@ -46,7 +46,8 @@ $(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/installed-demo
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
-	    echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), but Python 3.11 to 3.13 is needed: run make PYTHON=python3.11" >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	    found=$$($(PYTHON) --version 2>/dev/null || echo missing); \
+	    echo "$(PYTHON) is $$found, but Python 3.11 to 3.13 is needed: name one as in make PYTHON=python3.11" >&2; \
 	    exit 1; }
 	$(PYTHON) -m venv $(VENV)

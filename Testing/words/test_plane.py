@@ -205,6 +205,29 @@ def test_a_full_mask_gives_one_voxel_in_every_column_that_the_plane_meets(
     assert (layers[met] == 1).all()
 
 
+def tilted(volume: Volume, degrees: float) -> Plane:
+    """A plane of 301 × 301 pixels of 1 mm through the middle of the volume, turned about its j axis."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    matrix = np.eye(4)
+    matrix[:3, :3] = [[c, 0, -s], [0, 1, 0], [s, 0, c]]
+    matrix[:3, 3] = volume.to_ras((np.array(volume.shape)[::-1] - 1) / 2) - matrix[:3, :3] @ [150, 150, 0]
+    return Plane(matrix, (301, 301))
+
+
+@pytest.mark.parametrize("degrees", [20, 45, 70])
+def test_a_narrow_line_on_a_plane_tilted_through_thick_slices_is_complete(degrees: float) -> None:
+    """Half of a thick slice reaches several thin voxels to the side of the line."""
+    volume = Volume(np.zeros((20, 4, 60), np.uint8), np.diag([0.5, 0.5, 8.0, 1.0]))
+    plane = tilted(volume, degrees)
+    for column in range(145, 156):
+        mask = np.zeros(plane.shape, bool)
+        mask[:, column] = True
+        covered = in_full(*put_back(mask, plane, volume), volume)
+        certain, possible = certain_and_possible(mask, plane, volume)
+        assert not (certain & ~covered).any()
+        assert not (covered & ~possible).any()
+
+
 @given(volumes(), st.data())
 def test_straight_planes_go_back_exactly(volume: Volume, data: st.DataObject) -> None:
     plane, _ = data.draw(straight_planes(volume))
@@ -251,11 +274,7 @@ def test_the_slice_does_not_depend_on_the_side_the_plane_is_seen_from(flipped: b
 def test_thick_slices_leave_no_gaps_on_a_tilted_plane(degrees: float) -> None:
     """5 mm slices, 0.7 mm pixels: neighbours in the result touch, as a surface on the grid must."""
     volume = Volume(np.zeros((20, 60, 60), np.uint8), np.diag([0.7, 0.7, 5.0, 1.0]))
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    matrix = np.eye(4)
-    matrix[:3, :3] = [[c, 0, -s], [0, 1, 0], [s, 0, c]]
-    matrix[:3, 3] = volume.to_ras((29.5, 29.5, 9.5)) - matrix[:3, :3] @ [150, 150, 0]
-    plane = Plane(matrix, (301, 301))
+    plane = tilted(volume, degrees)
     covered = in_full(*put_back(np.ones(plane.shape, bool), plane, volume), volume)
     assert covered.any()
     assert label(covered, np.ones((3, 3, 3)))[1] == 1
