@@ -44,6 +44,12 @@ def prepare(scan: Volume, rule: Preprocessing, *, crop_to_body: bool = True) -> 
 
 def normalise(array: np.ndarray, rule: IntensityRule, scan: np.ndarray) -> None:
     """Apply the rule in place; statistics are those of the whole `scan`, so a crop does not change them."""
+    _apply(array, rule, scan)
+    if rule.then is not None:
+        normalise(array, rule.then, array)
+
+
+def _apply(array: np.ndarray, rule: IntensityRule, scan: np.ndarray) -> None:
     if rule.kind == "none":
         return
     if rule.kind == "zscore":

@@ -87,6 +87,8 @@ class Segmenter:
     def __call__(self, scan: Volume, tick: Tick = silent) -> Segmentation:
         started = perf_counter()
         tick("Preparing", 0.0)
+        if not scan.modality:  # most files do not say; the user chose a model for it
+            scan = replace(scan, modality=self.package.modality)
         prepared = prepare(scan, self.package.preprocessing, crop_to_body=self.settings.crop_to_body)
         tick("Preparing", 1.0)
         ready = perf_counter()

@@ -66,7 +66,7 @@ def slide(
     score `unseen`.
     """
     opinions = [axes for axes in flips or [()] for _ in range(passes)]
-    padded, before = _padded(array, window.patch)
+    padded, before = _padded(array, window)
     corners = _corners(padded, window, skip_empty)
     streams = [predictor.run(_tiles(padded, corners, window.patch, opinions), at_once) for predictor in predictors]
     mean = SlabMean(importance(window.patch, window.weighting).to(keep_on), padded.shape, unseen)
@@ -116,16 +116,17 @@ def _trimmed(slabs: Iterator[Slab], before: list[int], shape: tuple[int, ...]) -
             yield Slab(slab.start + first - before[0], scores)
 
 
-def _padded(array: Tensor, patch: tuple[int, int, int]) -> tuple[Tensor, list[int]]:
-    """The array with zeros around it where it is smaller than a tile, and how many lie before it on each axis."""
+def _padded(array: Tensor, window: Sliding) -> tuple[Tensor, list[int]]:
+    """The array made as large as a tile where it is smaller, and how much of that lies before it on each axis."""
     import torch
 
-    missing = [max(0, side - size) for size, side in zip(array.shape, patch, strict=True)]
+    missing = [max(0, side - size) for size, side in zip(array.shape, window.patch, strict=True)]
     before = [m // 2 for m in missing]
     if not any(missing):
         return array, before
     pads = [n for m, b in zip(missing[::-1], before[::-1], strict=True) for n in (b, m - b)]
-    return torch.nn.functional.pad(array, pads), before
+    mode = {"zero": "constant", "edge": "replicate"}[window.padding]
+    return torch.nn.functional.pad(array[None, None], pads, mode=mode)[0, 0], before
 
 
 def _box(corner: tuple[int, ...], patch: tuple[int, ...]) -> tuple[slice, ...]:
