@@ -1,0 +1,101 @@
+"""The four files of a segmentation, put into a folder together or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.inference.regions import unsure_regions
+from SSLSegmentationLib.inference.segment import Segmentation
+from SSLSegmentationLib.io.segmentation import write_segmentation
+from SSLSegmentationLib.io.write import write_volume
+from SSLSegmentationLib.models.package import ModelPackage
+from SSLSegmentationLib.models.read import package_hash
+from SSLSegmentationLib.progress import Tick, silent
+from SSLSegmentationLib.report.report import build_report, write_report
+from SSLSegmentationLib.report.sheet import write_sheet
+from SSLSegmentationLib.volume import Volume
+
+SEGMENTATION, UNCERTAINTY, SHEET, REPORT = "segmentation.seg.nrrd", "uncertainty.nii.gz", "sheet.png", "report.json"
+DISAGREEMENT = "disagreement.nii.gz"
+
+_LISTED_REGIONS = 20
+
+
+def prepare_folder(out: Path, files: Sequence[str], overwrite: bool) -> None:
+    """Create the folder, or refuse before any work is done: results are never overwritten silently."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The folder {out} cannot be created ({error.strerror}): choose another with --out."
+        ) from error
+    there = [name for name in files if (out / name).exists()]
+    if there and not overwrite:
+        raise InputError(
+            f"{out} already holds {' and '.join(there[:2])}: choose another folder with --out, or give --overwrite."
+        )
+    if not os.access(out, os.W_OK):
+        raise InputError(f"The folder {out} cannot be written to: choose another with --out.")
+
+
+def report_of(scan: Volume, package: ModelPackage, found: Segmentation) -> dict[str, Any]:
+    """The report of a segmentation, with the places a reader should look at first."""
+    model = {
+        "id": package.id,
+        "title": package.title,
+        "version": package.version,
+        "licence": package.licence,
+        "weights_sha256": package_hash(package),
+    }
+    report = build_report(
+        scan,
+        found.labels,
+        package.labels,
+        found.uncertainty,
+        model=model,
+        device=found.device,
+        seconds=found.seconds,
+        memory_steps=found.ladder,
+    )
+    report["plan"] = asdict(found.plan)
+    regions = [] if found.uncertainty is None else unsure_regions(found.uncertainty, most=_LISTED_REGIONS)
+    report["unsure_regions"] = [asdict(region) for region in regions]
+    return report
+
+
+def write_results(
+    out: Path, scan: Volume, package: ModelPackage, found: Segmentation, report: dict[str, Any], tick: Tick = silent
+) -> list[Path]:
+    """Write everything into a folder beside, then move file by file: a crash leaves whole files only."""
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=out) as folder:
+        beside = Path(folder)
+        tick("Writing", 0.0)
+        write_segmentation(beside / SEGMENTATION, found.labels, package.labels)
+        tick("Writing", 0.3)
+        if found.uncertainty is not None:
+            write_volume(found.uncertainty, beside / UNCERTAINTY)
+        if found.disagreement is not None:
+            write_volume(found.disagreement, beside / DISAGREEMENT)
+        tick("Writing", 0.7)
+        write_sheet(
+            beside / SHEET,
+            scan,
+            found.labels,
+            found.uncertainty,
+            package.labels,
+            title=scan.name,
+            subtitle=f"{package.title} {package.version}",
+            millilitres={entry["value"]: entry["ml"] for entry in report["labels"]},
+        )
+        write_report(beside / REPORT, report)
+        tick("Writing", 1.0)
+        written = sorted(beside.iterdir())
+        for file in written:
+            os.replace(file, out / file.name)
+        return [out / file.name for file in written]
