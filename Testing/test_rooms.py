@@ -110,7 +110,7 @@ def test_every_room_is_in_the_import_table() -> None:
 
 def output_of(program: str, *arguments: str) -> str:
     """What a program prints in a fresh interpreter that sees this checkout."""
-    done = subprocess.run(  # noqa: S603 - our own interpreter and program
+    done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
