@@ -95,8 +95,8 @@ def _slices_in(folder: Path) -> list[Slice]:
         try:
             one = _header(path)
         except RuntimeError as error:
-            if path.stat().st_size == 0 or _promises_slice(path):
-                raise cut_off(path.name, f"it is a DICOM image in {folder} that cannot be read") from error
+            if not marked or _promises_slice(path):
+                raise cut_off(path.name, f"it should be a DICOM image in {folder}, but cannot be read") from error
             log.info("%s holds no image and was passed over.", path)
             continue
         slices.setdefault(one.instance or str(path), one)  # a copy of a file ("IMG1 (1).dcm") is the same image
@@ -263,8 +263,9 @@ def _step(slices: Sequence[Slice], places: np.ndarray, title: str) -> float:
     gaps = np.diff(places)
     same = np.flatnonzero(gaps < _SAME_PLACE)
     if len(same):
+        many = "1 image at a place" if len(same) == 1 else f"{len(same)} images at places"
         raise InputError(
-            f"{title} has {len(same) + 1} or more images at places taken already (first at {places[same[0]]:g} mm, in "
+            f"{title} has {many} taken already ({'first ' if len(same) > 1 else ''}at {places[same[0]]:g} mm, in "
             f"{slices[same[0]].path.name} and {slices[same[0] + 1].path.name}), as several phases, echoes or b-values "
             "do: keep the images of one in a folder of their own."
         )
