@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
+from rich.logging import RichHandler
 from rich.markup import escape
 
 from SSLSegmentationLib import __version__
 from SSLSegmentationLib.commands.console import people
+from SSLSegmentationLib.commands.demo import demo
+from SSLSegmentationLib.commands.doctor import doctor
+from SSLSegmentationLib.commands.segment import segment
 from SSLSegmentationLib.errors import Cancelled, InputError
 
 app = typer.Typer(
@@ -17,6 +22,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Segment medical scans and see where the model is unsure. For research use, not a medical device.",
 )
+app.command()(segment)
+app.command()(demo)
+app.command()(doctor)
 
 
 def _version(asked: bool) -> None:
@@ -34,11 +42,16 @@ def options(
 
 def main() -> None:
     """The entry point: what the user gave wrong ends with one sentence and code 2, never with a traceback."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=people, show_time=False, show_path=False)],
+    )
     try:
         app()
     except InputError as error:
         people.print(f"[bold red]sslseg:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(2)
     except (Cancelled, KeyboardInterrupt):
-        people.print("Cancelled; nothing was written.")
+        people.print("Cancelled.")
         sys.exit(130)

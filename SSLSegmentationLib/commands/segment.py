@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from SSLSegmentationLib.commands.console import JSON, QUIET, people, print_json, progress_bar
@@ -47,7 +48,9 @@ def segment(
     passes: int = typer.Option(None, min=2, max=100, help="Random looks with --doubt dropout."),
     device: str = DEVICE,
     backend: Backend = typer.Option(Backend.auto, help="Program that runs the network; auto takes the fastest."),
-    overlap: float = typer.Option(None, min=0.0, max=0.9, help="Overlap of neighbouring tiles; the model says by default."),
+    overlap: float = typer.Option(
+        None, min=0.0, max=0.9, help="Overlap of neighbouring tiles; the model says by default."
+    ),
     whole_scan: bool = typer.Option(False, "--whole-scan", help="Look at the air around the body as well."),
     series: str = typer.Option(None, help="UID or number of the series, where a DICOM folder holds several."),
     replace_nonfinite: bool = typer.Option(
@@ -59,9 +62,10 @@ def segment(
 ) -> None:
     """Segment a scan.
 
-    Writes segmentation.seg.nrrd (opens in Slicer with names and colours), uncertainty.nii.gz (0 sure to 1 unsure, on the
-    scan's grid), sheet.png (three planes) and report.json (volumes in ml, times, device). For research use, not a medical
-    device.
+    Writes segmentation.seg.nrrd (opens in Slicer with names and colours), uncertainty.nii.gz (0 sure to 1 unsure, on
+    the scan's grid), sheet.png (three planes) and report.json (volumes in ml, times, device).
+
+    For research use, not a medical device.
     """
     from SSLSegmentationLib.commands.results import (
         DISAGREEMENT,
@@ -117,7 +121,10 @@ def chosen_package(model: str | None):
             names = ", ".join(one.id for one in packages) or "none is installed"
             raise InputError(f"No model is named, and there is not just one to choose ({names}): give --model ID.")
         return read_package(packages[0].path)
-    return read_package(find(model).path)
+    chosen = find(model)
+    if chosen.kind != "package":
+        raise InputError(f"{chosen.id} answers clicks and boxes, and cannot segment by itself: choose another --model.")
+    return read_package(chosen.path)
 
 
 def show(report: dict[str, Any], files: list[Path]) -> None:
@@ -135,7 +142,7 @@ def show(report: dict[str, Any], files: list[Path]) -> None:
     if missing:
         people.print(f"Not found: {', '.join(missing)}", style="dim")
     for remark in report["remarks"]:
-        people.print(f"[yellow]Note:[/] {remark}", soft_wrap=True)
+        people.print(f"[yellow]Note:[/] {escape(remark)}", soft_wrap=True)
     if report["unsure_regions"]:
         worst = report["unsure_regions"][0]
         place = " ".join(f"{axis} {value:.0f}" for axis, value in zip("RAS", worst["centre_ras"], strict=True))
