@@ -9,8 +9,10 @@ import gzip
 import logging
 import struct
 import zlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -96,16 +98,23 @@ def write_nifti(volume: Volume, path: Path) -> None:
     struct.pack_into("<6f", header, 256, *quaternion, *matrix[:3, 3])
     struct.pack_into("<12f", header, 280, *matrix[:3].ravel())
     header[344:348] = b"n+1\0"
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        # No name and no time inside: the same volume gives the same bytes. Level 1 is five times as fast as the usual
-        # one, and the file hardly larger.
-        zipped = str(path).lower().endswith(".gz")
-        stream = gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) if zipped else file
-        stream.write(header)
+    zipped = path.name.lower().endswith(".gz")
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as file,
+        _packed(file) if zipped else nullcontext(file) as out,
+    ):
+        out.write(header)
         for plane in voxels:
-            stream.write(np.ascontiguousarray(plane, dtype="<" + kind).data)
-        if zipped:
-            stream.close()
+            out.write(np.ascontiguousarray(plane, dtype="<" + kind).data)
+
+
+def _packed(file: BinaryIO) -> gzip.GzipFile:
+    """No name and no time inside, so that the same volume gives the same bytes.
+
+    Level 1 takes a sixth to two thirds of the time of the usual level 6, and scans grow by about 6 %.
+    """
+    return gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0)
 
 
 def is_gzip(path: Path) -> bool:

@@ -19,6 +19,7 @@ from SSLSegmentationLib.volume import Volume
 
 _TERMINOLOGY = "TerminologyEntry"
 _BINARY = "Binary labelmap"
+_MOST = 65535
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +46,8 @@ def write_segmentation(path: Path | str, labelmap: Volume, labels: Sequence[Labe
     if not path.name.lower().endswith(".nrrd"):
         raise InputError(f"{path.name} does not end in .seg.nrrd, as Slicer expects of a segmentation: rename it.")
     values = [label.value for label in labels]
-    if len(set(values)) < len(values) or min(values, default=1) < 1:
-        raise ValueError(f"label values must be different and above zero, not {values}")
+    if len(set(values)) < len(values) or not all(1 <= value <= _MOST for value in values):
+        raise ValueError(f"label values must be different and from 1 to {_MOST}, not {values}")
     voxels = _smallest(labelmap.voxels, max(values, default=0))
     boxes = _boxes(voxels)
     nameless = sorted(set(boxes) - set(values))
@@ -132,8 +133,8 @@ def _smallest(voxels: np.ndarray, most: int) -> np.ndarray:
     if voxels.dtype == bool:
         return voxels.view(np.uint8)
     least, greatest = (int(voxels.min()), max(int(voxels.max()), most))
-    if least < 0:
-        raise ValueError(f"a label map holds no negative numbers, but this one has {least}")
+    if least < 0 or greatest > _MOST:
+        raise ValueError(f"a label map holds numbers from 0 to {_MOST}, but this one has {least} to {greatest}")
     return voxels.astype(np.min_scalar_type(greatest), copy=False)
 
 
@@ -142,7 +143,7 @@ def _boxes(voxels: np.ndarray) -> dict[int, str]:
     from scipy.ndimage import find_objects
 
     found = {}
-    for value, box in enumerate(find_objects(voxels.astype(np.int32, copy=False)), start=1):
+    for value, box in enumerate(find_objects(voxels), start=1):
         if box is not None:
             found[value] = " ".join(f"{side.start} {side.stop - 1}" for side in box[::-1])
     return found

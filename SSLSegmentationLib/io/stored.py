@@ -22,7 +22,7 @@ from SSLSegmentationLib.errors import InputError
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 _CHUNK = 1 << 24
-_BEST_COMPRESSION = 1040  # deflate cannot shrink more than about 1030 times
+_MOST_PER_BYTE = {"raw": 1, "gzip": 1040, "zlib": 1040}  # deflate cannot shrink more than about 1030 times
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def check_room(path: Path, layout: Layout, name: str) -> None:
     """Refuse, before anything is allocated, what cannot be in the file or cannot fit into memory."""
     if layout.count <= 0:
         raise InputError(f"{name} has no voxels (its size is {by(layout.sizes)}): choose another file.")
-    most = path.stat().st_size * (1 if layout.encoding == "raw" else _BEST_COMPRESSION)
-    if layout.encoding != "ascii" and layout.nbytes > most:
+    most = _MOST_PER_BYTE.get(layout.encoding)
+    if most is not None and layout.nbytes > path.stat().st_size * most:
         raise cut_off(name, f"its header promises {by(layout.sizes)} voxels, which cannot be in a file of this size")
     check_memory(layout.nbytes, layout.sizes, name)
 

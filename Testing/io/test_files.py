@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import logging
 import struct
@@ -243,6 +244,16 @@ def test_nrrd_of_every_space_and_encoding_is_read_as_itk_reads_it(tmp_path: Path
     )
     (tmp_path / "scan.nrrd").write_bytes(header.encode() + data)
     assert_same(read_volume(tmp_path / "scan.nrrd"), from_itk(tmp_path / "scan.nrrd"))
+
+
+@pytest.mark.parametrize("encoding", ["bzip2", "gzip"])
+def test_nrrd_of_nothing_but_zeros_however_small(tmp_path: Path, encoding: str) -> None:
+    pack = bz2.compress if encoding == "bzip2" else gzip.compress
+    header = f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 200 200 200\nencoding: {encoding}\n\n"
+    (tmp_path / "scan.nrrd").write_bytes(header.encode() + pack(bytes(8_000_000)))
+    volume = read_volume(tmp_path / "scan.nrrd")
+    assert volume.shape == (200, 200, 200)
+    assert not volume.voxels.any()
 
 
 def test_a_component_axis_of_one_is_no_component_axis(tmp_path: Path) -> None:

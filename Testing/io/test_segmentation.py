@@ -107,7 +107,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, volume: Volume, values: se
     assert np.array_equal(read_volume(tmp_path / "a.seg.nrrd").voxels, written.voxels)
 
 
-@pytest.mark.parametrize(("most", "dtype"), [(255, "uint8"), (256, "uint16"), (70000, "uint32")])
+@pytest.mark.parametrize(("most", "dtype"), [(255, "uint8"), (256, "uint16"), (65535, "uint16")])
 def test_values_are_stored_in_the_smallest_type(tmp_path: Path, most: int, dtype: str) -> None:
     volume = Volume(np.array([0, most], np.int64).reshape(1, 1, 2))
     write_segmentation(tmp_path / "a.seg.nrrd", volume, [Label(most, "organ")])
@@ -124,7 +124,9 @@ def test_a_mask_is_a_label_map_of_ones(tmp_path: Path) -> None:
     ("voxels", "labels", "fact"),
     [
         (np.full((1, 1, 2), 3), [Label(1, "a")], r"without a label: \[3\]"),
-        (np.full((1, 1, 2), -1), [Label(1, "a")], "negative"),
+        (np.full((1, 1, 2), -1), [Label(1, "a")], "from 0 to 65535"),
+        (np.full((1, 1, 2), 65536), [Label(1, "a")], "from 0 to 65535"),
+        (np.ones((1, 1, 2), int), [Label(0, "background")], "from 1 to 65535"),
         (np.full((1, 1, 2), 0.5), [Label(1, "a")], "whole numbers"),
         (np.ones((1, 1, 2), int), [Label(1, "a"), Label(1, "b")], "different"),
         (np.ones((1, 1, 2), int), [Label(1, "a", terminology="x|y")], "a bar"),
