@@ -12,6 +12,9 @@ from SSLSegmentationLib.errors import InputError
 AXIS_LETTERS = ("LR", "PA", "IS")  # for R, A and S: the letter of the negative and of the positive direction
 
 _SHEAR_TOLERANCE = 1e-3  # cosine between two axes; scanners write directions with about six digits
+_TIE = (
+    1e-3  # of the sum of three cosines: as near as this, the last digit of a file must not decide between two letters
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +149,8 @@ def check_matrix(matrix: np.ndarray, name: str) -> None:
 def orientation_of(ijk_to_ras: np.ndarray) -> str:
     """The three letters of the axes of a matrix; every letter pair is used once, also for oblique axes."""
     axes = ijk_to_ras[:3, :3] / np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
-    best = max(permutations(range(3)), key=lambda p: sum(abs(axes[p[column], column]) for column in range(3)))
+    nearness = {rows: sum(abs(axes[rows, range(3)])) for rows in permutations(range(3))}
+    best = next(rows for rows, near in nearness.items() if near > max(nearness.values()) - _TIE)
     return "".join(AXIS_LETTERS[row][int(axes[row, column] > 0)] for column, row in enumerate(best))
 
 

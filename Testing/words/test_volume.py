@@ -84,6 +84,17 @@ def test_reorienting_to_ras_and_back_restores_all_48_straight_grids(orientation:
 
 @pytest.mark.parametrize("degrees", [45.0, 135.0, -45.0])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_file_that_rounds_a_matrix_does_not_change_its_orientation(orientation: str, degrees: float) -> None:
+    """At exactly 45 degrees two letters are equally near, and a NIfTI file keeps six digits of the directions."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    exact = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ directions_of(orientation)
+    rng = np.random.default_rng(0)
+    letters = {orientation_of(np.pad(exact + rng.normal(0, 1e-6, (3, 3)), (0, 1))) for _ in range(10)}
+    assert letters == {orientation_of(np.pad(exact, (0, 1)))}
+
+
+@pytest.mark.parametrize("degrees", [45.0, 135.0, -45.0])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_half_way_between_two_letters_reorienting_still_leads_back(orientation: str, degrees: float) -> None:
     """At exactly 45 degrees two letters are equally near; rounding must not choose now one and now the other."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
