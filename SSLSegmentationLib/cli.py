@@ -13,6 +13,7 @@ from SSLSegmentationLib import __version__
 from SSLSegmentationLib.commands.console import people
 from SSLSegmentationLib.commands.demo import demo
 from SSLSegmentationLib.commands.doctor import doctor
+from SSLSegmentationLib.commands.models import app as models
 from SSLSegmentationLib.commands.segment import segment
 from SSLSegmentationLib.errors import Cancelled, InputError
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(demo)
 app.command()(doctor)
+app.add_typer(models, name="models")
 
 
 def _version(asked: bool) -> None:
