@@ -12,9 +12,7 @@ from SSLSegmentationLib.errors import InputError
 AXIS_LETTERS = ("LR", "PA", "IS")  # for R, A and S: the letter of the negative and of the positive direction
 
 _SHEAR_TOLERANCE = 1e-3  # cosine between two axes; scanners write directions with about six digits
-_TIE = (
-    1e-3  # of the sum of three cosines: as near as this, the last digit of a file must not decide between two letters
-)
+_TIE = 1e-3  # of the sum of three cosines: so near, the last digit of a file must not decide between two letters
 
 
 @dataclass(frozen=True, eq=False)
