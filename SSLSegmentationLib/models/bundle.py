@@ -62,7 +62,7 @@ def sliding(config: Config) -> Sliding:
         raise step.refuse(f"has the roi_size {sides}, but three numbers of voxels are needed")
     overlap = step.take("overlap", 0.25)
     if isinstance(overlap, list):
-        if len(set(overlap)) != 1:
+        if any(part != overlap[0] for part in overlap) or not overlap:
             raise step.refuse(f"has a different overlap for each axis ({overlap})")
         overlap = overlap[0]
     step.expect("sigma_scale", {0.125})
@@ -251,7 +251,7 @@ def _number(step: _Step, argument: str, value: Any) -> float:
 
 def _load(step: _Step, _done: _Done) -> None:
     keys = step.take("keys", "image")
-    wanted = [key for key in keys if key not in {"label", "mask", "seg"}] if isinstance(keys, list) else [keys]
+    wanted = [key for key in keys if key not in ("label", "mask", "seg")] if isinstance(keys, list) else [keys]
     if len(wanted) != 1:
         raise step.refuse(f"reads several scans at once ({', '.join(map(str, wanted))})")
 
