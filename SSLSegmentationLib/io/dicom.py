@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ _SAME_DIRECTION = 1e-4
 _ROUNDED = 0.05  # mm: positions are often written with one decimal
 _UNEVEN = 0.02  # of the distance between slices
 _TILTED = 1e-3  # radians
+
+_LOOKED_AT = 2000  # files, in search of a better folder to name: an archive must not be walked to its end
 
 # The ends of the SOP class UIDs of CT, MR, PET and NM images, plain and enhanced.
 _SLICE_CLASSES = {b"2", b"2.1", b"2.2", b"4", b"4.1", b"4.4", b"128", b"128.1", b"130", b"20"}
@@ -187,11 +190,10 @@ def _choose(slices: Sequence[Slice], series: str | None, folder: Path) -> list[S
 
 
 def _nothing_in(folder: Path) -> str:
-    for deeper, _, names in os.walk(folder):
-        for name in names:
-            inside = Path(deeper, name)
-            if Path(deeper) != folder and inside.is_file() and is_dicom(inside):
-                return f"{folder} holds no DICOM images itself: choose the folder of one series, such as {deeper}."
+    deeper = (Path(place, name) for place, _, names in os.walk(folder) for name in names if Path(place) != folder)
+    for path in islice(deeper, _LOOKED_AT):
+        if path.is_file() and is_dicom(path):
+            return f"{folder} holds no DICOM images itself: choose the folder of one series, such as {path.parent}."
     return f"{folder} holds no DICOM images: choose a folder with one DICOM series, or a single file."
 
 

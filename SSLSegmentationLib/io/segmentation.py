@@ -116,11 +116,12 @@ def _label(keys: Mapping[str, str], index: int, file_name: str) -> tuple[Label, 
 
 def _unnamed(labelmap: Volume, path: Path) -> Segmentation:
     voxels = labelmap.voxels
-    if voxels.dtype.kind == "f":
-        whole = voxels.astype(np.int32)
-        if (whole != voxels).any():
-            raise InputError(f"{path.name} holds fractions, so that it is no label map: choose a segmentation.")
-        labelmap = labelmap.with_voxels(whole)
+    if voxels.min() < 0 or voxels.max() > _MOST or (voxels.dtype.kind == "f" and (voxels != np.rint(voxels)).any()):
+        raise InputError(
+            f"{path.name} is no label map, because it holds values other than whole numbers from 0 to {_MOST}: "
+            "choose a segmentation."
+        )
+    labelmap = labelmap.with_voxels(_smallest(voxels.astype(np.uint16) if voxels.dtype.kind == "f" else voxels, 0))
     values = [int(value) for value in np.unique(labelmap.voxels) if value != 0]
     labels = tuple(Label(value, f"Segment_{value}") for value in values)
     return Segmentation(labels, (labelmap,), (0,) * len(labels))

@@ -174,9 +174,10 @@ def test_a_plain_label_map_is_named_by_its_values(tmp_path: Path, dtype: str) ->
     assert read.layers[0].voxels.dtype.kind in "iu"
 
 
-def test_a_scan_is_no_segmentation(tmp_path: Path) -> None:
-    write_volume(Volume(np.full((1, 2, 3), 0.5, np.float32)), tmp_path / "scan.nrrd")
-    with pytest.raises(InputError, match=r"scan\.nrrd holds fractions"):
+@pytest.mark.parametrize("value", [0.5, -1, 65536, 1e30])
+def test_a_scan_is_no_segmentation(tmp_path: Path, value: float) -> None:
+    write_volume(Volume(np.full((1, 2, 3), value, np.float32)), tmp_path / "scan.nrrd")
+    with pytest.raises(InputError, match=r"scan\.nrrd is no label map"):
         read_segmentation(tmp_path / "scan.nrrd")
 
 
