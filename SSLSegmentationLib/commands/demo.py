@@ -74,8 +74,8 @@ def _dice(out: Path, truth) -> dict[str, float]:
 
     found = read_segmentation(out / SEGMENTATION)
     scores = {}
-    for label in found.labels:
-        one, other = found.labelmap.voxels == label.value, truth == label.value
+    for index, label in enumerate(found.labels):
+        one, other = found.mask(index).voxels, truth == label.value
         if other.any():
             scores[label.name] = round(float(2 * (one & other).sum() / (one.sum() + other.sum())), 4)
     return scores
