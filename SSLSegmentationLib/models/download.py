@@ -192,7 +192,8 @@ def _answer(client: httpx.Client, address: str, headers: dict[str, str], name: s
                 request = response.next_request
             finally:
                 response.close()
-            if request.url.scheme != "https" and not (local and is_loopback(request.url.host)):
+            at_home = local and request.url.scheme == "http" and is_loopback(request.url.host)
+            if request.url.scheme != "https" and not at_home:
                 raise InputError(
                     f"{name} is not downloaded, because {urlsplit(address).hostname} sends it on to "
                     f"{request.url.scheme}://{request.url.host}, which is not https: tell the owner of the address."
