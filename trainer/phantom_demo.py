@@ -4,15 +4,18 @@
 
 FOLDER gets the checkpoint and, at the end, the package `phantom-abdomen`. Run again, the same command goes on where it
 stopped. What a step sees depends on the seed and its number alone, so an interrupted training ends as a whole one does.
+With another number of steps the end is moved, and the package tells so.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +47,9 @@ SLIDING = Sliding((64, 64, 64), overlap=0.5)
 
 # Seeds below these are left to demos and tests, so that nobody is shown what the network was trained on.
 FIRST_TRAINING_SEED, FIRST_VALIDATION_SEED, FIRST_TEST_SEED = 10_000, 20_000, 30_000
+
+CHECKPOINT = "checkpoint.pt"
+"""Holds, beside the state, the `plan`: from which step on which number of steps was aimed at."""
 
 _BATCH = 2
 _CASES_AT_FIRST, _STEPS_PER_CASE = 6, 6  # the pool grows while it is trained on
@@ -122,18 +128,20 @@ def train(steps: int, folder: Path, seed: int, cases: int, say: Callable[[str], 
     optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
-        lambda step: min((step + 1) / _WARM_UP_STEPS, 0.5 * (1 + np.cos(np.pi * min(step, steps) / steps)) + 1e-3),
+        lambda step: min((step + 1) / _WARM_UP_STEPS, 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps)) + 1e-3),
     )
     loss_of = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-    checkpoint, first = folder / "checkpoint.pt", 0
+    checkpoint, first, plan = folder / CHECKPOINT, 0, [[0, steps]]
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        if (saved["steps"], saved["seed"], saved["cases"]) != (steps, seed, cases):
+        if (saved["seed"], saved["cases"]) != (seed, cases):
             raise SystemExit(f"{checkpoint} belongs to a training with other settings: choose another folder.")
         network.load_state_dict(saved["network"])
         optimiser.load_state_dict(saved["optimiser"])
         schedule.load_state_dict(saved["schedule"])
-        first = saved["step"]
+        first, plan = saved["step"], saved["plan"]
+        if plan[-1][1] != steps:
+            plan.append([first, steps])
         say(f"going on from step {first}")
 
     pool: list[Case] = []
@@ -147,8 +155,9 @@ def train(steps: int, folder: Path, seed: int, cases: int, say: Callable[[str], 
         loss = loss_of(logits.float(), truth.long())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
+        steepness = torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        if torch.isfinite(steepness):  # half precision overflows now and then; one lost step is no harm
+            optimiser.step()
         schedule.step()
         recent.append(loss.item())
         if (step + 1) % 20 == 0 or step + 1 == steps:
@@ -156,12 +165,22 @@ def train(steps: int, folder: Path, seed: int, cases: int, say: Callable[[str], 
             say(f"step {step + 1}/{steps}  loss {np.mean(recent):.3f}  {pace:.2f} s a step  {len(pool)} phantoms")
             recent = []
         if (step + 1) % _SAVE_EVERY == 0 or step + 1 == steps:
-            state = {"steps": steps, "seed": seed, "cases": cases, "step": step + 1}
+            state = {"plan": plan, "seed": seed, "cases": cases, "step": step + 1}
             state |= {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
             state |= {"schedule": schedule.state_dict()}
             with replacing(checkpoint) as temporary:
                 torch.save(state, temporary)
     return network.eval()
+
+
+def recipe(folder: Path) -> str:
+    """The command, or the commands, by which the network in the folder can be made again."""
+    import torch
+
+    saved = torch.load(folder / CHECKPOINT, weights_only=True)
+    command = f"python -m trainer.phantom_demo --steps {{}} --seed {saved['seed']} --cases {saved['cases']}"
+    starts = [f"from step {first} on: " if first else "" for first, _ in saved["plan"]]
+    return "; ".join(start + command.format(steps) for start, (_, steps) in zip(starts, saved["plan"], strict=True))
 
 
 def make_network() -> torch.nn.Module:
@@ -273,14 +292,14 @@ def main(arguments: list[str] | None = None) -> None:
 
     torch.set_num_threads(given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
-    say = lambda line: print(line, flush=True)  # noqa: E731
+    say = partial(print, flush=True)
     network = train(given.steps, given.out, given.seed, given.cases, say)
     scores = evaluate(network, range(FIRST_TEST_SEED, FIRST_TEST_SEED + given.unseen), say)
     heat = fitted_temperature(network, range(FIRST_VALIDATION_SEED, FIRST_VALIDATION_SEED + 3))
     training = {
         "data": f"{given.cases} synthetic abdomens of SSLSegmentationLib.phantom; no patient's scan",
         "method": "Dice and cross-entropy loss, AdamW, cosine schedule, bfloat16",
-        "recipe": f"python -m trainer.phantom_demo --steps {given.steps} --seed {given.seed} --cases {given.cases}",
+        "recipe": recipe(given.out),
     }
     for name, score in scores["dice"].items():
         say(f"{name:24s} {score:.3f}")

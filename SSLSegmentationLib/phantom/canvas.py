@@ -13,6 +13,8 @@ from enum import IntEnum
 import numpy as np
 
 Point = tuple[float, float, float]
+Box = tuple[slice, slice, slice]
+"""A (k, j, i) part of the grid."""
 
 _MARGIN_MM = 34.0  # how far bending, turning and rough surfaces can carry a shape from where it was placed
 
@@ -74,7 +76,7 @@ class Canvas:
         )
         self._rough = [self._smooth(random, scale) for scale in (30.0, 30.0, 16.0, 16.0)]
 
-    def box(self, low: Sequence[float], high: Sequence[float]) -> tuple[slice, slice, slice]:
+    def box(self, low: Sequence[float], high: Sequence[float]) -> Box:
         """The (k, j, i) part of the grid in which a shape between two corners of the standard body may show."""
         slices = []
         for axis in (2, 1, 0):
@@ -83,27 +85,28 @@ class Canvas:
             slices.append(slice(int(inside[0]), int(inside[-1]) + 1) if inside.size else slice(0, 0))
         return tuple(slices)
 
-    def everywhere(self) -> tuple[slice, slice, slice]:
+    def everywhere(self) -> Box:
         return (slice(None),) * 3
 
-    def rough(self, box: tuple[slice, slice, slice], weights: Sequence[float]) -> np.ndarray:
+    def rough(self, box: Box, weights: Sequence[float]) -> np.ndarray:
         """A smooth random surface displacement in millimetres: a mixture of the canvas's four fields."""
         return sum(np.float32(w) * f[box] for w, f in zip(weights, self._rough, strict=True))
 
-    def paint(
-        self, box: tuple[slice, slice, slice], inside: np.ndarray, tissue: Tissue, label: int | None = None
-    ) -> None:
+    def paint(self, box: Box, inside: np.ndarray, tissue: Tissue, label: int | None = None) -> None:
         """Set the tissue where `inside` is true, and the label too unless it is None."""
         self.tissue[box][inside] = tissue
         if label is not None:
             self.labels[box][inside] = label
 
     def ellipsoid(
-        self, centre: Point, radii: Point, tilt: Point = (0, 0, 0)
-    ) -> tuple[tuple[slice, slice, slice], np.ndarray]:
-        """Signed distance in mm (negative inside, a good estimate near the surface) and the box it is given for."""
+        self, centre: Point, radii: Point, tilt: Point = (0, 0, 0), box: Box | None = None
+    ) -> tuple[Box, np.ndarray]:
+        """Signed distance in mm (negative inside, a good estimate near the surface) and the box it is given for.
+
+        That is the box around the ellipsoid, unless another one is asked for.
+        """
         reach = max(radii)
-        box = self.box([c - reach for c in centre], [c + reach for c in centre])
+        box = box or self.box([c - reach for c in centre], [c + reach for c in centre])
         p = [a[box] - np.float32(c) for a, c in zip((self.x, self.y, self.z), centre, strict=True)]
         if any(tilt):
             m = _rotation(np.radians(tilt)).astype(np.float32)
@@ -115,7 +118,7 @@ class Canvas:
 
     def tube(
         self, path: Sequence[Point], radii: Sequence[float] | float, flatten: float = 1.0
-    ) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+    ) -> tuple[Box, np.ndarray]:
         """The same for a tube along a smooth path; `flatten` > 1 makes it wider from side to side than deep."""
         radii = [radii] * len(path) if isinstance(radii, int | float) else radii
         points, widths = _curve(np.array(path, float), np.array(radii, float))

@@ -32,16 +32,9 @@ def _draw_liver(canvas: Canvas, room: np.ndarray, random: np.random.Generator) -
     grown = random.normal(1.0, 0.06)
     low = random.uniform(-8, 6)
     box = canvas.box((-95, -100, -120), (140, 110, 130))
-    right, left = (np.full(canvas.tissue[box].shape, np.float32(99)) for _ in range(2))
-    for target, centre, radii, tilt in (
-        (right, (66, 8, 28 + low), (74 * grown, 82 * grown, 86 * grown), (0, -14, 10)),
-        (left, (-4, 52, 54), (random.uniform(50, 84), 42 * grown, 42 * grown), (0, 14, 0)),
-    ):
-        part, distance = canvas.ellipsoid(centre, radii, tilt)
-        inner = tuple(slice(max(p.start, b.start), min(p.stop, b.stop)) for p, b in zip(part, box, strict=True))
-        to = tuple(slice(i.start - b.start, i.stop - b.start) for i, b in zip(inner, box, strict=True))
-        take = tuple(slice(i.start - p.start, i.stop - p.start) for i, p in zip(inner, part, strict=True))
-        target[to] = distance[take]
+    right_lobe = ((66, 8, 28 + low), (74 * grown, 82 * grown, 86 * grown), (0, -14, 10))
+    left_lobe = ((-4, 52, 54), (random.uniform(50, 84), 42 * grown, 42 * grown), (0, 14, 0))
+    (_, right), (_, left) = (canvas.ellipsoid(*lobe, box=box) for lobe in (right_lobe, left_lobe))
     # A smooth union, so that the lobes flow into each other.
     blend = np.clip(0.5 + (left - right) / 50, 0, 1)
     liver = left + (right - left) * blend - 25 * blend * (1 - blend)
@@ -81,8 +74,7 @@ def _draw_spleen(canvas: Canvas, room: np.ndarray, random: np.random.Generator) 
     grown = np.exp(random.normal(0, 0.12))
     centre = _moved((-86, -26, 52), random, 4)
     box, spleen = canvas.ellipsoid(centre, (34 * grown, 50 * grown, 52 * grown), (18, 12, -14))
-    _, hilum = canvas.ellipsoid((centre[0] + 36, centre[1] + 30, centre[2] - 6), (34, 34, 50))
-    hilum = _same_box(canvas, hilum, (centre[0] + 36, centre[1] + 30, centre[2] - 6), 50, box)
+    _, hilum = canvas.ellipsoid((centre[0] + 36, centre[1] + 30, centre[2] - 6), (34, 34, 50), box=box)
     spleen = np.maximum(np.maximum(spleen, -hilum), room[box] - 1) + canvas.rough(box, (0, 1.5, 0.7, 0))
     canvas.paint(box, (spleen < 0) & (room[box] < 0), Tissue.SPLEEN, SPLEEN)
 
@@ -122,8 +114,8 @@ def _draw_kidney(canvas: Canvas, label: int, centre: Point, random: np.random.Ge
     canvas.paint(box, bed & ~np.isin(canvas.tissue[box], (Tissue.MUSCLE, Tissue.CORTICAL_BONE)), Tissue.FAT, 0)
     kidney = kidney + canvas.rough(box, (0.9, 0, 0.8, 0.4))
     sinus_at = (centre[0] - side * 15 * grown, centre[1] + 8 * grown, centre[2])
-    _, sinus = canvas.ellipsoid(sinus_at, (15 * grown, 10 * grown, 20 * grown))
-    sinus = _same_box(canvas, sinus, sinus_at, 20 * grown, box) + canvas.rough(box, (0, 0, 1.5, -1.5))
+    _, sinus = canvas.ellipsoid(sinus_at, (15 * grown, 10 * grown, 20 * grown), box=box)
+    sinus = sinus + canvas.rough(box, (0, 0, 1.5, -1.5))
     parenchyma = (kidney < 0) & (sinus > 0)
     canvas.paint(box, parenchyma, Tissue.CORTEX, label)
     pyramids = parenchyma & (kidney < -8) & (canvas.rough(box, (0, 0, 1, -0.6)) > -0.35)
@@ -240,17 +232,3 @@ def _draw_adrenals(canvas: Canvas, random: np.random.Generator) -> None:
 
 def _moved(point: Point, random: np.random.Generator, by_mm: float) -> Point:
     return tuple(float(v) for v in np.add(point, random.normal(0, by_mm, 3)))
-
-
-def _same_box(
-    canvas: Canvas, distance: np.ndarray, centre: Point, reach: float, box: tuple[slice, slice, slice]
-) -> np.ndarray:
-    """A distance given for its own box, on another box; far outside where the two do not meet."""
-    own = canvas.box([c - reach for c in centre], [c + reach for c in centre])
-    found = np.full(tuple(s.stop - s.start for s in box), np.float32(99))
-    common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(own, box, strict=True)]
-    if all(s.stop > s.start for s in common):
-        to = tuple(slice(s.start - b.start, s.stop - b.start) for s, b in zip(common, box, strict=True))
-        take = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(common, own, strict=True))
-        found[to] = distance[take]
-    return found

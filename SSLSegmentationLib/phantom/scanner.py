@@ -92,9 +92,8 @@ def scan(canvas: Canvas, protocol: Protocol, spacing: np.ndarray, random: np.ran
     texture /= texture.std()
     image = units[canvas.tissue] + mottle[canvas.tissue] * texture
     # Slices are as thick as they are apart; within a slice the kernel decides.
-    width = np.array([max(0.42 * spacing[2], 0.5), protocol.sharpness_mm, protocol.sharpness_mm]) / (1, *spacing[1::-1])
-    width[0] /= spacing[2]
-    image = gaussian_filter(image, width, mode="nearest")
+    blur_mm = np.array([max(0.42 * spacing[2], 0.5), protocol.sharpness_mm, protocol.sharpness_mm])
+    image = gaussian_filter(image, blur_mm / spacing[::-1], mode="nearest")
     # Filtered backprojection leaves noise that is grainy, not smooth: a little blur, scaled back to its strength.
     noise = gaussian_filter(random.standard_normal(canvas.shape, np.float32), 0.55, mode="nearest")
     image += noise * (protocol.noise / noise.std())
