@@ -31,19 +31,19 @@ def draw_body(canvas: Canvas, random: np.random.Generator) -> np.ndarray:
     canvas.paint(everywhere, layers, Tissue.FAT)
 
     cavity = _cavity(canvas, wall)
-    under_diaphragm = _under_diaphragm(canvas)
+    above = _above_diaphragm(canvas)
     canvas.paint(everywhere, cavity < 0, Tissue.FAT)
     _draw_back_muscles(canvas, random)
-    _draw_lungs_and_heart(canvas, cavity, under_diaphragm, random)
+    _draw_lungs_and_heart(canvas, cavity, above, random)
     _draw_spine(canvas, random)
     _draw_ribs(canvas, wall, random)
     _draw_pelvis(canvas)
     _draw_bowel(canvas, cavity, random)
     _draw_twigs(canvas, cavity)
-    return np.maximum(cavity + 3, under_diaphragm + 3)
+    return np.maximum(cavity + 3, above + 3)
 
 
-def _under_diaphragm(canvas: Canvas) -> np.ndarray:
+def _above_diaphragm(canvas: Canvas) -> np.ndarray:
     """Millimetres above the diaphragm's two domes: negative below it, where the abdomen is."""
     x, y = canvas.x, canvas.y
     right = 100 - 58 * (((x - 60) / 78) ** 2 + ((y - 8) / 98) ** 2)
@@ -63,13 +63,14 @@ def _wall(canvas: Canvas) -> np.ndarray:
 
 
 def _cavity(canvas: Canvas, wall: np.ndarray) -> np.ndarray:
+    """Signed distance to the inner surface of the wall of chest and belly, in front of the spine and its muscles."""
     vertebra = 27 - np.hypot(canvas.x, canvas.y + 38)
     back = 32 * (1 - np.hypot(canvas.x / 66, (canvas.y + 94) / 34))
     return np.maximum(wall + 10 + 1.5 * np.sin(canvas.z / 30), np.maximum(vertebra, back))
 
 
 def _draw_table(canvas: Canvas, back: float, random: np.random.Generator) -> None:
-    """A curved carbon shell with a foam core and a mat; it stays straight while the patient bends."""
+    """A curved carbon shell with a foam core, a few millimetres behind the back."""
     x = np.float32(canvas.size) * canvas.x
     top = back - 6 + (x / 210) ** 2 * random.uniform(20, 40)
     depth = top - canvas.y
