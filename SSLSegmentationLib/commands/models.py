@@ -96,11 +96,17 @@ def get(
     A download that was interrupted, by Ctrl-C or by the network, goes on where it stopped when the same command is
     given again. What arrives is compared with the SHA-256 of the catalogue before it is put in its place; where none
     is published, the first download on this machine decides what later ones have to be. Proxies named in HTTPS_PROXY
-    are used. Example: `sslseg models get sam2.1-tiny`
+    are used. A model that is there is verified, and only downloaded again if it has changed. Example:
+    `sslseg models get sam2.1-tiny`
     """
     entries = load_catalogue(catalogue)
     wanted = [_entry(id_, entries) for id_ in dict.fromkeys(ids)]
-    here = {model.id: model for model in store.installed(folder) if not model.damage}
+    with progress_bar(not (quiet or json)) as tick:
+        here = {
+            model.id: model
+            for model in store.installed(folder)
+            if model.id in ids and not store.verify(model, entries, tick)
+        }
     missing = [entry for entry in wanted if entry.id not in here]
     for entry in missing:
         if not entry.address:
@@ -108,7 +114,7 @@ def get(
     accepted = {entry.id: _accepted(entry, accept, quiet) for entry in missing}
     results = [here[entry.id] for entry in wanted if entry.id in here]
     for model in results:
-        _say(f"{model.id} is installed already.", quiet or json)
+        _say(f"{model.id} is installed already, and as it should be.", quiet or json)
     for entry in missing:
         with progress_bar(not quiet) as tick:
             model = install.get(entry, accepted[entry.id], folder, tick)

@@ -25,7 +25,8 @@ def get(entry: Entry, accepted: str, folder: Path | str | None = None, tick: Tic
         raise InputError(by_hand(entry))
     store = stores.models_folder(folder)
     with stores.in_store(store), stores.one_at_a_time(store, entry.id):
-        if there := _whole(entry.id, folder):
+        there = _whole(entry.id, folder)
+        if there and not stores.verify(there, {entry.id: entry}, tick):
             return there
         pin = None if entry.sha256 else stores.read_pin(store, entry.id)
         downloads = store / ".downloads"
@@ -80,7 +81,8 @@ def add_weights(
     store = stores.models_folder(folder)
     done = Downloaded(path.stat().st_size, _hash(path, tick))
     with stores.in_store(store), stores.one_at_a_time(store, entry.id):
-        if there := _whole(entry.id, folder):
+        there = _whole(entry.id, folder)
+        if there and not stores.verify(there, {entry.id: entry}, tick):
             return there
         pin = None if entry.sha256 else stores.read_pin(store, entry.id)
         if pin and pin["sha256"] != done.sha256:
