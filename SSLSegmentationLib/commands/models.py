@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from SSLSegmentationLib.commands.console import JSON, QUIET, people, print_json, progress_bar
-from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.errors import Cancelled, InputError
 from SSLSegmentationLib.models import install, store
 from SSLSegmentationLib.models import pack as packing
 from SSLSegmentationLib.models.catalogue import VARIABLE as CATALOGUE_VARIABLE
@@ -101,12 +101,9 @@ def get(
     """
     entries = load_catalogue(catalogue)
     wanted = [_entry(id_, entries) for id_ in dict.fromkeys(ids)]
-    with progress_bar(not (quiet or json)) as tick:
-        here = {
-            model.id: model
-            for model in store.installed(folder)
-            if model.id in ids and not store.verify(model, entries, tick)
-        }
+    there = [model for model in store.installed(folder) if model.id in ids]
+    with progress_bar(bool(there) and not (quiet or json)) as tick:
+        here = {model.id: model for model in there if not store.verify(model, entries, tick)}
     missing = [entry for entry in wanted if entry.id not in here]
     for entry in missing:
         if not entry.address:
@@ -116,8 +113,12 @@ def get(
     for model in results:
         _say(f"{model.id} is installed already, and as it should be.", quiet or json)
     for entry in missing:
-        with progress_bar(not quiet) as tick:
-            model = install.get(entry, accepted[entry.id], folder, tick)
+        try:
+            with progress_bar(not quiet) as tick:
+                model = install.get(entry, accepted[entry.id], folder, tick)
+        except KeyboardInterrupt:
+            _say("What has arrived is kept: the same command goes on from there.", quiet)
+            raise Cancelled from None
         results.append(model)
         _say(f"{model.id} is installed in {model.folder}", quiet or json)
         if entry.sha256 is None:
@@ -152,8 +153,8 @@ def verify(
         if problems[model.id]:
             people.print(f"{model.id}: to mend it, {store.remedy(model, entries)}.", markup=False, soft_wrap=True)
         else:
-            how = f"{len(model.record.files)} files" if model.record.files else "read; it has no record of hashes"
-            _say(f"{model.id} is as it should be ({how}).", quiet)
+            note = "" if model.record.files else "; it has no record of hashes, so it was only read"
+            _say(f"{model.id} is as it should be{note}.", quiet)
     if any(problems.values()):
         raise typer.Exit(1)
 
@@ -168,7 +169,10 @@ def remove(
     folder: Path = FOLDER,
     quiet: bool = QUIET,
 ) -> None:
-    """Delete installed models. Models that come with the program cannot be removed."""
+    """Delete installed models, and what has arrived of a download that was interrupted.
+
+    Models that come with the program cannot be removed.
+    """
     here = {model.id: model for model in store.installed(folder)}
     known = [id_ for id_ in ids if id_ in here or not forget]
     if forget:
@@ -181,8 +185,7 @@ def remove(
                 f"Delete {id_} ({size_text(here[id_].bytes)}) from {here[id_].folder.parent}?",
                 f"{id_} is not removed, because nobody can be asked here: add --yes.",
             )
-        gone = store.remove(id_, folder)
-        _say(f"{id_} is removed from {gone.parent}", quiet)
+        _say(f"{id_} is removed from {store.remove(id_, folder)}", quiet)
 
 
 @app.command()
@@ -209,8 +212,8 @@ def add(
     if not path.exists():
         raise InputError(f"{path} is not there: name a weights file, or the folder or the zip of a model package.")
     entries = load_catalogue(catalogue)
-    with progress_bar(not quiet) as tick:
-        weights = not path.is_dir() and path.suffix.lower() != ".zip"
+    weights = not path.is_dir() and path.suffix.lower() != ".zip"
+    with progress_bar(weights and not quiet) as tick:
         entry = install.recognise(path, entries, id_, tick) if weights else None
     if id_ and entry is None:
         raise InputError(f"{path.name} is a package, which names itself: leave --as {id_} away.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import unicodedata
 import zipfile
@@ -106,6 +107,8 @@ def extract(
             file.write(chunk)
             digest.update(chunk)
             watch(len(chunk))
+        file.flush()
+        os.fsync(file.fileno())
     if count != info.file_size:
         raise zipfile.BadZipFile(f"{info.filename} is shorter than declared")
     return digest.hexdigest()

@@ -98,6 +98,10 @@ def add_package(path: Path, folder: Path | str | None = None, tick: Tick = silen
     """Copy a model package, a folder or the zip of one, into the store. Its id is the one it gives itself."""
     store = stores.models_folder(folder)
     if path.is_dir():
+        if not (path / METADATA).exists():
+            raise InputError(
+                f"{path} is not the folder of a model package, for it has no {METADATA}: name one that has."
+            )
         package = read_package(path)
         sources = _files_of(path)
         with stores.in_store(store), stores.one_at_a_time(store, package.id):

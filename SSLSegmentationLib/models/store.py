@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from SSLSegmentationLib.io.atomic import replacing
 from SSLSegmentationLib.models.archive import safe_path
 from SSLSegmentationLib.models.catalogue import Entry, Kind, Licence, is_hash, is_id, load_catalogue, near
 from SSLSegmentationLib.models.locks import locked
-from SSLSegmentationLib.models.read import METADATA, from_plain, read_package
+from SSLSegmentationLib.models.read import METADATA, WEIGHTS_ENDINGS, from_plain, read_package
 from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.resources import resource
 
@@ -194,9 +194,15 @@ def verify(model: Installed, catalogue: dict[str, Entry], tick: Tick = silent) -
 
 
 def remove(name: str, folder: Path | str | None = None) -> Path:
-    """Delete an installed model; the folder that was deleted."""
+    """Delete an installed model, or what has arrived of one; the folder it was in."""
     store = models_folder(folder)
+    begun = [path for path in downloads_of(store, name) if path.exists()] if is_id(name) else []
     model = next((model for model in installed(folder) if name in {model.id, model.folder.name}), None)
+    if model is None and begun:
+        with in_store(store), one_at_a_time(store, name):
+            for path in begun:
+                path.unlink(missing_ok=True)
+        return store
     if model is None:
         likely = near(name, [model.id for model in installed(folder)])
         hint = f"did you mean {' or '.join(likely)}?" if likely else '"sslseg models list" shows what is.'
@@ -207,7 +213,9 @@ def remove(name: str, folder: Path | str | None = None) -> Path:
         away = _staging(store, model.folder.name + ".removed")
         os.replace(model.folder, away)
         shutil.rmtree(away)
-    return model.folder
+        for path in begun:
+            path.unlink(missing_ok=True)
+    return store
 
 
 def remedy(model: Installed, catalogue: dict[str, Entry] | None) -> str:
@@ -218,6 +226,12 @@ def remedy(model: Installed, catalogue: dict[str, Entry] | None) -> str:
     if model.id in entries and entries[model.id].address:
         return f'get it again with "sslseg models get {model.id}"'
     return f'remove it with "sslseg models remove {model.id}" and add it again'
+
+
+def downloads_of(store: Path, id_: str) -> list[Path]:
+    """Where the download of a model, and the part of it that has arrived, may lie."""
+    folder = store / ".downloads"
+    return [folder / f"{id_}{end}{rest}" for end in (*WEIGHTS_ENDINGS, ".zip") for rest in ("", ".part", ".part.json")]
 
 
 def place(staged: Path, record: Record, store: Path) -> Installed:
@@ -299,13 +313,13 @@ def check_record(data: Any, where: str, id_: str | None = None) -> Record:
     return record
 
 
-def hash_file(path: Path, watch: Any = None) -> str:
+def hash_file(path: Path, watch: Callable[[int], None] = lambda count: None) -> str:
+    """SHA-256 of a file; `watch` is told how many bytes each step has read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-            if watch:
-                watch(len(chunk))
+            watch(len(chunk))
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from SSLSegmentationLib import cli
 from SSLSegmentationLib.commands import models as command
-from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.errors import Cancelled, InputError
 from Testing.models.server import Server, file, serving
 from Testing.models.test_catalogue import OWN, WEIGHTS, written
 
@@ -169,6 +169,17 @@ def test_models_are_packed_and_unpacked(tmp_path: Path, monkeypatch: pytest.Monk
     assert "small-sam: CC-BY-4.0" in result.stderr
     assert (tmp_path / "there" / "small-sam" / "w.pth").read_bytes() == DATA
     assert "sslseg models unpack" in refusal("add", out)
+
+
+def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.install, "get", stopped)
+    with serving(file(DATA)) as server:
+        result = sslseg("get", "small-sam", "--accept-licence", "--catalogue", offered(tmp_path, server))
+    assert isinstance(result.exception, Cancelled)
+    assert "the same command goes on from there" in result.stderr
 
 
 def test_quiet_says_nothing(tmp_path: Path) -> None:

@@ -111,6 +111,20 @@ def test_a_cancelled_download_is_no_model_yet_and_goes_on_later(tmp_path: Path) 
     assert leftovers(tmp_path) == []
 
 
+def test_what_has_arrived_of_a_model_can_be_removed(tmp_path: Path) -> None:
+    (tmp_path / ".downloads").mkdir()
+    for name in ("sam2.pt.part", "sam2.pt.part.json", "sam2.1-tiny.pt.part"):
+        (tmp_path / ".downloads" / name).write_bytes(b"x")
+    store.remove("sam2", tmp_path)
+    assert leftovers(tmp_path) == ["sam2.1-tiny.pt.part"]
+
+
+def test_a_folder_that_is_no_package_is_not_added(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(InputError, match=r"photos is not the folder of a model package"):
+        install.add_package(tmp_path / "photos", tmp_path / "store")
+
+
 def test_the_first_download_pins_the_hash_of_a_model_that_has_none(tmp_path: Path) -> None:
     got(tmp_path, UNPINNED)
     store.remove("small-sam", tmp_path)
