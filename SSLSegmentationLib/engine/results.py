@@ -1,0 +1,35 @@
+"""What the operations of a session give: a Proposal for one segment, or a Labelling of the whole scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from SSLSegmentationLib.labels import Label
+from SSLSegmentationLib.proposal import Proposal
+from SSLSegmentationLib.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """What `segment` found, on the scan's own grid."""
+
+    labels: Volume
+    """Label values."""
+    names: tuple[Label, ...]
+    uncertainty: Volume | None = None
+    """float32, 0 to 1."""
+    disagreement: Volume | None = None
+    """float32, where the doubt has several opinions."""
+    model: str = ""
+    device: str = ""
+    ladder: tuple[str, ...] = ()
+    """What was done to get by with the memory there is; empty if nothing was."""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        volumes = (self.labels, self.uncertainty, self.disagreement)
+        return sum(volume.voxels.nbytes for volume in volumes if volume is not None)
+
+
+Result = Proposal | Labelling
