@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-_TRACED_SIDE = 32
-
 Precision = Literal["f32", "bf16", "f16"]
+
+
+class CannotConvert(Exception):  # noqa: N818 - says what it is
+    """OpenVINO does not know something that the network does; torch runs it."""
 
 
 class Predictor(Protocol):
@@ -119,14 +121,19 @@ def _openvino():
 
 
 def _compile(network: Module, patch: tuple[int, int, int], precision: Precision, at_once: int):
+    import warnings
+
     import torch
 
     openvino = _openvino()
-    shape = (1, 1, *patch)
-    model = _converted(network, (1, 1, *(min(side, _TRACED_SIDE) for side in patch)), shape)
-    if tuple(model.output(0).partial_shape.to_shape())[2:] != tuple(patch):
-        # The network computed a size from its input, and the trace made it a constant: trace at the real size.
-        model = _converted(network, shape, shape)
+    example = torch.zeros((1, 1, *patch))
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        warnings.simplefilter("ignore")  # of the two libraries to each other; no user can act on them
+        try:
+            # Export follows the network without computing anything, so it takes neither time nor memory.
+            model = openvino.convert_model(torch.export.export(network.cpu().eval(), (example,)))
+        except Exception as error:  # whatever the exporter or the converter stumbles over
+            raise CannotConvert(f"{type(network).__name__} cannot be converted for OpenVINO") from error
     settings = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "NUM_STREAMS": at_once,
@@ -134,16 +141,6 @@ def _compile(network: Module, patch: tuple[int, int, int], precision: Precision,
         "INFERENCE_PRECISION_HINT": precision,
     }
     return openvino.Core().compile_model(model, "CPU", settings)
-
-
-def _converted(network: Module, traced_shape: tuple[int, ...], shape: tuple[int, ...]):
-    """The network as an OpenVINO model for one shape, traced with an input that may be smaller, to save memory."""
-    import torch
-
-    example = torch.zeros(traced_shape)
-    with torch.inference_mode():
-        traced = torch.jit.trace(network.cpu().eval(), example, check_trace=False)
-    return _openvino().convert_model(traced, example_input=example, input=[shape])
 
 
 def _wake_dropout(network: Module) -> None:

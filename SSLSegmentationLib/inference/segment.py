@@ -15,6 +15,7 @@ from SSLSegmentationLib.inference.cleanup import keep_largest
 from SSLSegmentationLib.inference.devices import choose_device, describe_device
 from SSLSegmentationLib.inference.memory import Plan, free_bytes, release, with_less_memory
 from SSLSegmentationLib.inference.predictors import (
+    CannotConvert,
     OpenVinoPredictor,
     Predictor,
     TorchPredictor,
@@ -116,14 +117,24 @@ class Segmenter:
         )
 
     def _first_plan(self) -> Plan:
+        backend, random = self.settings.backend, self.rule.source == "dropout"
+        possible = self.device == "cpu" and not random
+        if backend == "openvino" and not possible:
+            raise InputError("OpenVINO runs on the CPU and without dropout: choose the backend torch for this.")
+        if backend == "torch" or not possible or not openvino_is_installed():
+            return self._plan("torch")
+        plan = self._plan("openvino")
+        try:
+            self._predictors(plan)
+        except CannotConvert as error:
+            if backend == "openvino":
+                raise InputError(f"{error}: choose the backend torch for {self.package.title}.") from error
+            return self._plan("torch")
+        return plan
+
+    def _plan(self, backend: Literal["torch", "openvino"]) -> Plan:
         import torch
 
-        backend = self.settings.backend
-        if backend == "auto":
-            random = self.rule.source == "dropout"
-            backend = "openvino" if self.device == "cpu" and not random and openvino_is_installed() else "torch"
-        if backend == "openvino" and (self.device != "cpu" or self.rule.source == "dropout"):
-            raise InputError("OpenVINO runs on the CPU and without dropout: choose the backend torch for this.")
         precision = best_precision(self.device) if self.settings.precision == "auto" else self.settings.precision
         at_once = min(4, torch.get_num_threads()) if backend == "openvino" else 1 if self.device == "cpu" else 4
         return Plan(self.device, backend, precision, at_once, self.device, self.package.sliding.patch)

@@ -49,7 +49,7 @@ def train(weights: Path, steps: int) -> None:
     """Train on phantoms and write the weights; a benchmark needs clear opinions, not good ones."""
     import torch
     from monai.losses import DiceCELoss
-    from safetensors.torch import save_file
+    from safetensors.torch import save_model
 
     from trainer.phantom_demo import batch_of, training_case
 
@@ -69,7 +69,7 @@ def train(weights: Path, steps: int) -> None:
         if (step + 1) % 20 == 0:
             print(f"step {step + 1}/{steps}  loss {loss.item():.3f}", flush=True)
     weights.parent.mkdir(parents=True, exist_ok=True)
-    save_file(network.state_dict(), weights)
+    save_model(network, str(weights))  # DynUNet names its parts twice
 
 
 def build():
