@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
     help="Segment medical scans and see where the model is unsure. For research use, not a medical device.",
 )
 app.command()(segment)

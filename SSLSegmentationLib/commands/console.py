@@ -32,17 +32,22 @@ def progress_bar(shown: bool = True) -> Iterator[Tick]:
         TaskProgressColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=people) as bars:
-        tasks: dict[str, Any] = {}
+    bars = Progress(*columns, console=people)
+    tasks: dict[str, Any] = {}
 
-        def tick(stage: str, part: float) -> None:
-            if stage not in tasks:
-                for earlier in tasks.values():
-                    bars.update(earlier, completed=1.0)
-                tasks[stage] = bars.add_task(stage, total=1.0)
-            bars.update(tasks[stage], completed=part)
+    def tick(stage: str, part: float) -> None:
+        if stage not in tasks:
+            bars.start()  # only now: an operation that never ticks leaves no empty line behind
+            for earlier in tasks.values():
+                bars.update(earlier, completed=1.0)
+            tasks[stage] = bars.add_task(stage, total=1.0)
+        bars.update(tasks[stage], completed=part)
 
+    try:
         yield tick
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def print_json(result: Any) -> None:

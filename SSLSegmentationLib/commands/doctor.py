@@ -105,7 +105,7 @@ def _memory() -> Finding:
 
 
 def _models() -> list[Finding]:
-    from SSLSegmentationLib.models.store import installed, models_folder
+    from SSLSegmentationLib.models.store import installed, models_folder, remedy
 
     folder = models_folder()
     there = next(path for path in (folder, *folder.parents) if path.exists())
@@ -122,8 +122,8 @@ def _models() -> list[Finding]:
     models = installed()
     for model in models:
         state = f"{'bundled' if model.bundled else 'installed'}{f', damaged: {model.damage}' if model.damage else ''}"
-        remedy = f'"sslseg models remove {model.id}", then get it again' if model.damage else ""
-        findings.append(Finding(f"Model {model.id}", state, not model.damage, remedy, needed=False))
+        mend = remedy(model, None) if model.damage else ""
+        findings.append(Finding(f"Model {model.id}", state, not model.damage, mend, needed=False))
     if not any(model.kind == "package" for model in models):
         findings.append(Finding("Models", "none that can segment", False, "sslseg models list"))
     return findings

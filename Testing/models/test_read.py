@@ -133,5 +133,5 @@ def test_reading_needs_no_torch(written):
         "read_package(pathlib.Path(sys.argv[1])); "
         "print(sorted({'torch', 'monai', 'safetensors', 'yaml'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(written[0])], capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code, str(written[0])], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,0 +1,30 @@
+"""Run all benchmarks one after the other and print their tables: `make bench`.
+
+The network of the sliding window is trained first, on phantoms, unless --weights names one from an earlier run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, default=Path("Testing/output/benchmark.safetensors"))
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    if not given.weights.exists():
+        _run("network", str(given.weights))
+    _run("sliding_window", str(given.weights), "--rounds", str(given.rounds))
+    _run("restoring", "--rounds", str(given.rounds))
+
+
+def _run(name: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", f"Testing.benchmarks.{name}", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main()
