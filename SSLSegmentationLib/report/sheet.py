@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, _DPI = 1600, 100
-_SIDE, _HEAD, _FOOT, _GAP = 280, 84, 40, 14  # pixels: the legend's column, title, last line, between panels
+_SIDE, _HEAD, _FOOT, _GAP = 300, 84, 40, 14  # pixels: the legend's column, title, last line, between panels
 _TALLEST = 560
 _MOST_NAMED, _LINE = 20, 24
 _PAPER, _INK, _PALE = "#101214", "#f2f2f2", "#9aa0a6"
