@@ -15,6 +15,7 @@ from SSLSegmentationLib.commands.demo import demo
 from SSLSegmentationLib.commands.doctor import doctor
 from SSLSegmentationLib.commands.models import app as models
 from SSLSegmentationLib.commands.segment import segment
+from SSLSegmentationLib.commands.serve import serve
 from SSLSegmentationLib.errors import Cancelled, InputError
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(segment)
 app.command()(demo)
 app.command()(doctor)
+app.command()(serve)
 app.add_typer(models, name="models")
 
 

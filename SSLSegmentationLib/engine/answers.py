@@ -57,6 +57,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "part": job.part,
         "partial_results": job.parts_so_far,
         "error": job.error,
+        "blame": job.blame,
         "seconds": job.seconds,
     }
 

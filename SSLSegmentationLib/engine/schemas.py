@@ -101,6 +101,7 @@ def schemas() -> SimpleNamespace:
         part: Annotated[float, Field(ge=0, le=1, description="Part of the stage that is done.")]
         partial_results: Annotated[int, Field(description="How many have come so far.")]
         error: Annotated[str, Field(description="One sentence if it failed.")]
+        blame: Annotated[Literal["", "input", "engine"], Field(description="Who can mend it.")]
         seconds: float
 
     class Label(BaseModel):

@@ -142,7 +142,11 @@ def _listen(address: Address) -> socket.socket:
 def _stop_after(until: Callable[[], Any], server: Any) -> None:
     until()
     server.should_exit = True
-    # A network in the middle of a tile does not let the process end by itself; nobody waits for it any more.
+
+
+def _parent_is_gone() -> None:
+    """Wait for that. Then the process ends within the grace, also in the middle of a tile."""
+    sys.stdin.buffer.read()
     last = threading.Timer(_GRACE_SECONDS, os._exit, (0,))
     last.daemon = True
     last.start()
@@ -164,7 +168,8 @@ def with_parent(make_keeper: Callable[[dict[str, Any]], Keeper] | None = None) -
     def ready(where: dict[str, Any]) -> None:
         # Without the token, which the parent has: what is printed may end in a log.
         print(json.dumps({"url": where["url"], "pid": where["pid"]}), flush=True)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on: a full pipe would stop whoever prints
 
-    serve(keeper, Address(token=said["token"]), ready, until=sys.stdin.buffer.read)
+    serve(keeper, Address(token=said["token"]), ready, until=_parent_is_gone)
     sys.stdout.flush()
     os._exit(0)  # threads of the networks may be busy; there is nothing left to save
