@@ -20,8 +20,9 @@ def body_mask(volume: Volume) -> tuple[np.ndarray, tuple[int, int, int]]:
     )
     coarse = volume.voxels[tuple(slice(step // 2, None, step) for step in stride)]
     mask = coarse > _threshold(coarse, volume.modality)
-    # Opening removes what is thin at this scale, above all the table and its link to the back.
-    opened = ndimage.binary_opening(mask, np.ones((1, 3, 3), dtype=bool) if mask.shape[0] > 1 else None)
+    # Opening removes what is thin at this scale, above all the table and its link to the back. Nothing is left of an
+    # axis shorter than the opening, so there it is left out.
+    opened = ndimage.binary_opening(mask, np.ones([1, *(3 if size >= 3 else 1 for size in mask.shape[1:])], dtype=bool))
     parts, count = ndimage.label(opened)
     if count > 1:
         sizes = np.bincount(parts.ravel())
