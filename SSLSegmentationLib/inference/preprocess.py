@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +16,9 @@ from SSLSegmentationLib.volume import Volume
 
 _MOST_VOXELS = 2**31  # of the network's grid: beyond, a header is wrong or a scan is not what the model is for
 _SAMPLED = 4_000_000  # voxels looked at for a percentile
+
+Step = Callable[[np.ndarray], None]
+"""Changes float32 values in place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,43 +47,69 @@ def prepare(scan: Volume, rule: Preprocessing, *, crop_to_body: bool = True) -> 
     return Prepared(array, maps)
 
 
-def normalise(array: np.ndarray, rule: IntensityRule, scan: np.ndarray) -> None:
-    """Apply the rule in place; statistics are those of the whole `scan`, so a crop does not change them."""
-    _apply(array, rule, scan)
-    if rule.then is not None:
-        normalise(array, rule.then, array)
+def normalise(array: np.ndarray, rule: IntensityRule | None, scan: np.ndarray) -> None:
+    """Apply the rule, and those that follow, in place; statistics are those of the whole `scan`, whatever the crop."""
+    before: list[Step] = []
+    while rule is not None:
+        step = _step(rule, scan, before)
+        step(array)
+        before.append(step)
+        rule = rule.then
 
 
-def _apply(array: np.ndarray, rule: IntensityRule, scan: np.ndarray) -> None:
+def _step(rule: IntensityRule, scan: np.ndarray, before: list[Step]) -> Step:
+    """One rule without those that follow, with what it needs measured on the scan after the steps `before`."""
     if rule.kind == "none":
-        return
+        return lambda array: None
     if rule.kind == "zscore":
-        mean, deviation = _mean_and_deviation(scan, rule.nonzero)
-        if rule.nonzero:
-            array[array != 0] -= np.float32(mean)
-        else:
-            array -= np.float32(mean)
-        array /= np.float32(deviation or 1.0)
-        return
+        mean, deviation = _mean_and_deviation(scan, before, rule.nonzero)
+        return partial(_standardise, mean=mean, deviation=deviation or 1.0, nonzero=rule.nonzero)
     low, high = rule.low, rule.high
     if rule.kind == "percentile":
-        voxels = scan.reshape(-1)[:: max(1, scan.size // _SAMPLED)] if scan.flags.c_contiguous else scan
+        voxels = scan.ravel(order="K")[:: max(1, scan.size // _SAMPLED)]
+        if before:
+            voxels = _after(before, voxels)
         low, high = np.percentile(voxels[voxels != 0] if rule.nonzero and (voxels != 0).any() else voxels, (low, high))
     scale = (rule.out_high - rule.out_low) / ((high - low) or 1.0)
+    ends = sorted((rule.out_low, rule.out_high)) if rule.clip else None
+    return partial(_scale, scale=float(scale), offset=float(rule.out_low - low * scale), ends=ends)
+
+
+def _standardise(array: np.ndarray, mean: float, deviation: float, nonzero: bool) -> None:
+    if nonzero:
+        array[array != 0] -= np.float32(mean)
+    else:
+        array -= np.float32(mean)
+    array /= np.float32(deviation)
+
+
+def _scale(array: np.ndarray, scale: float, offset: float, ends: list[float] | None) -> None:
     array *= np.float32(scale)
-    array += np.float32(rule.out_low - low * scale)
-    if rule.clip:
-        np.clip(array, min(rule.out_low, rule.out_high), max(rule.out_low, rule.out_high), out=array)
+    array += np.float32(offset)
+    if ends is not None:
+        np.clip(array, *ends, out=array)
 
 
-def _mean_and_deviation(scan: np.ndarray, nonzero: bool) -> tuple[float, float]:
+def _mean_and_deviation(scan: np.ndarray, before: list[Step], nonzero: bool) -> tuple[float, float]:
     """In float64, plane by plane, so that large integer scans need no large copy."""
-    count, total, squares = 0, 0.0, 0.0
+    count, total, squares, origin = 0, 0.0, 0.0, None
     for plane in scan:
-        values = plane[plane != 0] if nonzero else plane
-        values = values.astype(np.float64)
+        values = _after(before, plane) if before else plane
+        values = (values[values != 0] if nonzero else values).astype(np.float64).ravel()
+        if not values.size:
+            continue
+        # Measured from the first value, so that equal values have no deviation at all, however large they are.
+        origin = values[0] if origin is None else origin
+        values -= origin
         count, total, squares = count + values.size, total + values.sum(), squares + np.square(values).sum()
-    if not count:
+    if origin is None:
         return 0.0, 1.0
     mean = total / count
-    return mean, float(np.sqrt(max(0.0, squares / count - mean * mean)))
+    return float(origin + mean), float(np.sqrt(max(0.0, squares / count - mean * mean)))
+
+
+def _after(steps: list[Step], voxels: np.ndarray) -> np.ndarray:
+    values = voxels.astype(np.float32)
+    for step in steps:
+        step(values)
+    return values
