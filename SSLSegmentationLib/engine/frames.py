@@ -41,7 +41,7 @@ DTYPES = ("|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", 
 _PREFIX = struct.Struct("<4sB3xI")
 _ALIGNMENT = 64  # so that arrays can be used where they lie in the message
 _CHUNK = 4 * 2**20
-_LONGEST_SIDE = 2**16
+_LONGEST_SIDE = 2**24
 
 
 class FrameError(InputError):
@@ -114,8 +114,8 @@ def _packed(array: np.ndarray, compress: bool) -> tuple[dict[str, Any], list[Buf
     dtype = array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype
     if dtype.str not in DTYPES or array.ndim > 3:
         raise ValueError(f"an array of {array.ndim} dimensions and type {array.dtype} cannot be sent")
-    array = np.ascontiguousarray(array, dtype=dtype)
     entry: dict[str, Any] = {"dtype": dtype.str, "shape": list(array.shape), "form": "plain"}
+    array = np.ascontiguousarray(array, dtype=dtype)
     parts, itemsize = [_bytes_of(array)], dtype.itemsize
     if dtype.kind == "b":
         entry["form"], parts, itemsize = "bits", [_bytes_of(np.packbits(array))], 1
@@ -138,8 +138,8 @@ def _unpacked(entry: dict[str, Any], view: memoryview, limit: int) -> tuple[np.n
     dtype, count = np.dtype(dtype), math.prod(shape)
     if count * dtype.itemsize > limit:
         raise FrameError(
-            f"The data take {count * dtype.itemsize / 1e6:.0f} MB, but only {max(limit, 0) / 1e6:.0f} MB are allowed: "
-            "crop the scan, or start the engine with a larger limit."
+            f"The data take {count * dtype.itemsize / 1e6:.3g} MB, but only {max(limit, 0) / 1e6:.3g} MB are allowed: "
+            "crop the scan, or close another one."
         )
     form, itemsize = entry.get("form"), 1
     if form == "plain":

@@ -14,12 +14,12 @@ from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.plane import Box
 from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
-from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal, propose
+from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal, box_of, propose
 from SSLSegmentationLib.volume import Volume
 
 _REACH_MM = 40.0  # how far from the clicks a voxel may be
 _MOST_VOXELS = 1_500_000  # of the window, so that an answer takes tens of milliseconds on any scan
-_NEIGHBOURHOOD_MM = 3.0  # half the side of the cube in which a click looks for what is similar
+_NEIGHBOURHOOD_MM = 3.0  # half the side of the cube, of at most 7 voxels, in which a click looks for what is similar
 _SPREADS = 3.0  # robust standard deviations to each side
 _LEAST_PART = 0.03  # of the window's range, as a tolerance: a perfectly even structure still has a soft edge
 
@@ -35,7 +35,7 @@ def grow(
     A box bounds the region. Voxels under a painted mask count as clicks of its sign. Where positive and negative clicks
     both reach a voxel, the nearer one has it.
     """
-    from scipy.ndimage import binary_dilation, uniform_filter
+    from scipy.ndimage import uniform_filter
 
     tick("Growing", 0.0)
     clicks, signs = _clicks(volume, prompts)
@@ -45,13 +45,15 @@ def grow(
     image = uniform_filter(volume.voxels[window].astype(np.float32), size=3, mode="nearest")
     tick("Growing", 0.3)
     least = _LEAST_PART * float(np.subtract(*np.percentile(image[::2, ::2, ::2], (99, 1))))
-    radius = np.maximum(1, np.rint(_NEIGHBOURHOOD_MM / volume.spacing[::-1])).astype(int)
+    radius = np.clip(np.rint(_NEIGHBOURHOOD_MM / volume.spacing[::-1]), 1, 3).astype(int)
 
-    taken, distances = {}, {}
+    taken: dict[bool, np.ndarray] = {}
+    uncertainty = np.zeros(image.shape, dtype=np.float32)
     for sign in (True, False):
         own = seeds[signs == sign]
-        distances[sign] = _unlikeness(image, own, radius, least)
-        taken[sign] = _reached(distances[sign] <= 1.0, own)
+        unlike = _unlikeness(image, own, radius, least)
+        taken[sign], doubt = _to_the_edge(image, _reached(unlike <= 1.0, own), unlike)
+        np.maximum(uncertainty, doubt, out=uncertainty)
         tick("Growing", 0.5 if sign else 0.7)
     if (~signs).any() and signs.any():
         nearer = _nearer(image.shape, seeds, signs, volume.spacing[::-1])
@@ -60,11 +62,6 @@ def grow(
         taken[True] = _reached(taken[True] & nearer, seeds[signs])
     before = segment.within(window)
     after = (before | taken[True]) & ~taken[False]
-    uncertainty = np.zeros(image.shape, dtype=np.float32)
-    for sign in (True, False):
-        rim = binary_dilation(taken[sign]) if taken[sign].any() else taken[sign]
-        unlike = distances[sign][rim]
-        uncertainty[rim] = np.maximum(uncertainty[rim], 1.0 - np.minimum(np.abs(1.0 - unlike), 1.0))
     tick("Growing", 1.0)
     grown = taken[True] | taken[False]
     score = float(1.0 - uncertainty[grown].mean()) if grown.any() else 0.0
@@ -127,6 +124,32 @@ def _unlikeness(image: np.ndarray, seeds: np.ndarray, radius: np.ndarray, least:
         centre = float(median) if abs(clicked - median) <= tolerance else clicked
         np.minimum(unlike, np.abs(image - np.float32(centre)) / np.float32(tolerance), out=unlike)
     return unlike
+
+
+def _to_the_edge(image: np.ndarray, core: np.ndarray, unlike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The core, widened by up to two voxels to where the intensity is half way to what lies around it, and the doubt.
+
+    Smoothing and partial volumes blur an edge over a few voxels that are like neither side; the core ends before them.
+    """
+    from scipy.ndimage import binary_dilation
+
+    region, doubt = core.copy(), np.zeros(image.shape, dtype=np.float32)
+    if not core.any():
+        return region, doubt
+    box = tuple(slice(max(0, s.start - 4), s.stop + 4) for s in box_of(core))
+    part, inner = image[box], core[box]
+    rim = binary_dilation(inner, iterations=2)
+    around = binary_dilation(rim, iterations=2) & ~rim
+    like = np.minimum(unlike[box], 1.0)
+    if around.any():
+        inside, outside = np.median(part[inner]), np.median(part[around])
+        to_inside, to_outside = np.abs(part - inside), np.abs(part - outside)
+        region[box] |= rim & (to_inside < to_outside)
+        edge = 1.0 - np.abs(to_inside - to_outside) / np.maximum(to_inside + to_outside, 1e-6)
+        doubt[box] = np.where(inner, np.minimum(like, edge), edge) * rim
+    else:
+        doubt[box] = like * inner
+    return region, doubt
 
 
 def _reached(candidates: np.ndarray, seeds: np.ndarray) -> np.ndarray:
