@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, _DPI = 1600, 100
-_SIDE, _HEAD, _FOOT, _GAP = 300, 84, 40, 14  # pixels: the legend's column, title, last line, between panels
+_SIDE, _HEAD, _FOOT, _GAP = 316, 84, 40, 14  # pixels: the legend's column, title, last line, between panels
 _TALLEST = 560
 _MOST_NAMED, _LINE = 20, 24
 _PAPER, _INK, _PALE = "#101214", "#f2f2f2", "#9aa0a6"
@@ -270,7 +270,7 @@ def _heat_bar(figure: Figure, height: int, heat: Colormap, top: int, row_height:
 
 
 def _amount(ml: float) -> str:
-    return f"{ml:.0f}" if ml >= 10 else f"{ml:.1f}" if ml >= 0.1 else f"{ml:.2g}"
+    return f"{ml:.0f}" if ml >= 10 else f"{ml:.1f}" if ml >= 0.1 else "<0.1"
 
 
 def _short(text: str, most: int) -> str:
