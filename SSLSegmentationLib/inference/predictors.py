@@ -55,7 +55,9 @@ class OpenVinoPredictor:
     """A network compiled for this CPU. One tile is computed on each core while the last result is being added up."""
 
     def __init__(self, network: Module, patch: tuple[int, int, int], precision: Precision, at_once: int) -> None:
-        compiled = _compile(network, patch, precision, at_once)
+        import torch
+
+        compiled = compile_for_cpu(network, torch.zeros((1, 1, *patch)), precision, at_once)
         self._requests = [compiled.create_infer_request() for _ in range(at_once)]
 
     def run(self, tiles: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
@@ -120,13 +122,13 @@ def _openvino():
     return openvino
 
 
-def _compile(network: Module, patch: tuple[int, int, int], precision: Precision, at_once: int):
+def compile_for_cpu(network: Module, example: Tensor, precision: Precision, at_once: int = 1):
+    """A network as OpenVINO's compiled model, for inputs of the example's size and that many of them at once."""
     import warnings
 
     import torch
 
     openvino = _openvino()
-    example = torch.zeros((1, 1, *patch))
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")  # of the two libraries to each other; no user can act on them
         try:

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from SSLSegmentationLib.progress import Tick, silent
+
 
 @dataclass(frozen=True, eq=False)
 class PixelPrompts:
@@ -45,8 +47,11 @@ class Promptable(Protocol):
         """What tells this model and its weights from others, for caches."""
         ...
 
-    def encode(self, picture: np.ndarray) -> Any:
-        """An embedding of a uint8 (rows, columns) picture; it remembers the size of the picture."""
+    def encode(self, picture: np.ndarray, tick: Tick = silent) -> Any:
+        """An embedding of a uint8 (rows, columns) picture; it remembers the size of the picture.
+
+        Encoding may take seconds: the Tick is called several times on the way, and what it raises ends the work.
+        """
         ...
 
     def decode(self, embedding: Any, prompts: Sequence[PixelPrompts]) -> list[Answer]:
@@ -62,7 +67,11 @@ class Spreader(Protocol):
     """Follows segments from pictures on which they are known to the pictures before and behind."""
 
     def spread(
-        self, picture: Callable[[int], np.ndarray], order: Sequence[int], known: Mapping[int, Mapping[str, np.ndarray]]
+        self,
+        picture: Callable[[int], np.ndarray],
+        order: Sequence[int],
+        known: Mapping[int, Mapping[str, np.ndarray]],
+        tick: Tick = silent,
     ) -> Iterator[tuple[int, dict[str, Answer]]]:
         """Answers for the pictures of `order`, one after the other, as they are made.
 
