@@ -62,8 +62,8 @@ def slide(
     """Run the predictors over the (i, j, k) array and yield finished slabs from the first row to the last.
 
     Every predictor sees every tile `passes` times for each entry of `flips` (the axes to be mirrored; () for as it is).
-    With `skip_empty`, tiles that show nothing at all (one value throughout) are left out: they are background, with the
-    score `unseen`.
+    With `skip_empty`, tiles that show nothing at all (one value throughout, not the highest of the array) are left out:
+    they are background, with the score `unseen`.
     """
     opinions = [axes for axes in flips or [()] for _ in range(passes)]
     padded, before = _padded(array, window)
@@ -86,7 +86,12 @@ def slide(
 def _corners(padded: Tensor, window: Sliding, skip_empty: bool) -> list[tuple[int, int, int]]:
     starts = [tile_starts(n, side, window.overlap) for n, side in zip(padded.shape, window.patch, strict=True)]
     corners = list(product(*starts))
-    return [c for c in corners if _shows_something(padded[_box(c, window.patch)])] if skip_empty else corners
+    if not skip_empty:
+        return corners
+    lowest, highest = padded.aminmax()
+    # A tile full of the highest value shows metal or contrast agent beyond the window, unless the whole scan is so.
+    saturated = highest if highest > lowest else None
+    return [c for c in corners if _shows_something(padded[_box(c, window.patch)], saturated)]
 
 
 def _tiles(
@@ -110,7 +115,7 @@ def _trimmed(slabs: Iterator[Slab], before: list[int], shape: tuple[int, ...]) -
     inner = tuple(slice(b, b + size) for b, size in zip(before[1:], shape[1:], strict=True))
     for slab in slabs:
         first = max(0, before[0] - slab.start)
-        last = before[0] + shape[0] - slab.start
+        last = max(0, before[0] + shape[0] - slab.start)
         scores = slab.scores[(slice(None), slice(first, last), *inner)]
         if scores.shape[1]:
             yield Slab(slab.start + first - before[0], scores)
@@ -133,6 +138,6 @@ def _box(corner: tuple[int, ...], patch: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(start, start + side) for start, side in zip(corner, patch, strict=True))
 
 
-def _shows_something(tile: Tensor) -> bool:
+def _shows_something(tile: Tensor, saturated: Tensor | None) -> bool:
     low, high = tile.aminmax()
-    return bool(high > low)
+    return bool(high > low) or (saturated is not None and bool(low == saturated))
