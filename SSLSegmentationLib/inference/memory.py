@@ -12,6 +12,15 @@ from SSLSegmentationLib.inference.predictors import Precision
 
 Result = TypeVar("Result")
 
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, MPS
+    "can't allocate memory",  # torch on a CPU, and its words on Windows
+    "not enough memory",
+    "bad_alloc",  # OpenVINO, and its words on Windows
+    "bad allocation",
+    "status_alloc_failed",  # cuDNN, cuBLAS
+)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -94,7 +103,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
-    return any(sign in text for sign in ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc"))
+    return any(sign in text for sign in _OUT_OF_MEMORY)
 
 
 def release(device: str) -> None:
@@ -129,5 +138,6 @@ def _container_bytes(name: str) -> int | None:
 
 
 def _smaller(patch: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Sides of about two thirds, in multiples of 32 as networks with five levels need them; short sides stay."""
-    return tuple(max(32, int(side / 1.5) // 32 * 32) if side > 32 else side for side in patch)
+    """Sides of about two thirds, in multiples of 32 as networks that halve five times need them, and two of them at
+    least, since a single voxel at the bottom cannot be normalised; shorter sides stay."""
+    return tuple(max(64, int(side / 1.5) // 32 * 32) if side > 64 else side for side in patch)
