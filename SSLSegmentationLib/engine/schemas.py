@@ -17,10 +17,13 @@ def schemas() -> SimpleNamespace:
     from pydantic import BaseModel, ConfigDict, Field
 
     number = Annotated[float, Field(ge=-_FAR, le=_FAR, allow_inf_nan=False)]
-    place = Annotated[tuple[number, number, number], Field(description="Right, anterior, superior in millimetres.")]
-    row = tuple[number, number, number, number]
+    # Lists of a fixed length, not tuples: tools for OpenAPI differ in what they make of "prefixItems".
+    place = Annotated[
+        list[number], Field(min_length=3, max_length=3, description="Right, anterior, superior in millimetres.")
+    ]
+    row = Annotated[list[number], Field(min_length=4, max_length=4)]
     matrix = Annotated[
-        tuple[row, row, row, row], Field(description="4×4, from pixels or voxels to RAS millimetres, row by row.")
+        list[row], Field(min_length=4, max_length=4, description="4×4, from pixels or voxels to RAS, row by row.")
     ]
     side = Annotated[int, Field(ge=1, le=65536)]
     name = Annotated[str, Field(max_length=200)]
@@ -30,7 +33,7 @@ def schemas() -> SimpleNamespace:
 
     class Plane(Strict):
         pixel_to_ras: matrix
-        shape: Annotated[tuple[side, side], Field(description="Rows and columns.")]
+        shape: Annotated[list[side], Field(min_length=2, max_length=2, description="Rows and columns.")]
 
     class Point(Strict):
         kind: Literal["point"]
@@ -74,8 +77,8 @@ def schemas() -> SimpleNamespace:
         digest: Annotated[str, Field(pattern=DIGEST, description="Its address by content.")]
         name: str
         modality: str
-        size: Annotated[tuple[int, int, int], Field(description="Voxels along i, j, k.")]
-        spacing: Annotated[tuple[float, float, float], Field(description="Millimetres along i, j, k.")]
+        size: Annotated[list[int], Field(min_length=3, max_length=3, description="Voxels along i, j, k.")]
+        spacing: Annotated[list[float], Field(min_length=3, max_length=3, description="Millimetres along i, j, k.")]
         orientation: str
 
     class Open(Strict):
@@ -107,7 +110,7 @@ def schemas() -> SimpleNamespace:
     class Label(BaseModel):
         value: int
         name: str
-        color: tuple[float, float, float]
+        color: Annotated[list[float], Field(min_length=3, max_length=3, description="Red, green, blue, 0 to 1.")]
         terminology: str
 
     class Model(BaseModel):

@@ -93,7 +93,8 @@ def _handle_errors(app: Any) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        return JSONResponse({"detail": str(error.detail)}, error.status_code, error.headers)
+        said = "The body is not JSON that can be read: correct it." if error.status_code == 400 else f"{error.detail}."
+        return JSONResponse({"detail": said}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -16,7 +16,7 @@ from SSLSegmentationLib.engine.metrics import CONTENT_TYPE, metrics
 def about_routes(keeper: Keeper, s: SimpleNamespace) -> Any:
     from fastapi import APIRouter
     from fastapi.concurrency import run_in_threadpool
-    from fastapi.responses import PlainTextResponse, Response
+    from fastapi.responses import Response
 
     router = APIRouter()
 
@@ -29,7 +29,9 @@ def about_routes(keeper: Keeper, s: SimpleNamespace) -> Any:
     async def health() -> Any:
         return {"version": __version__, "sessions": len(keeper.opened), "waiting": keeper.worker.waiting}
 
-    @router.get("/metrics", response_class=PlainTextResponse)
+    text = {200: {"description": "One number a line.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+    @router.get("/metrics", response_class=Response, responses=text)
     async def prometheus() -> Response:
         """For Prometheus."""
         return Response(metrics(keeper), media_type=CONTENT_TYPE)

@@ -32,8 +32,9 @@ def session_routes(keeper: Keeper, s: SimpleNamespace) -> Any:
         """Send a scan, as a frame or as a NIfTI file (.nii or .nii.gz)."""
         with keeper.room(int(request.headers.get("content-length", 0))):
             content = await read_body(request)
-            # What was compressed must have room as well once it is not.
-            volume = await run_in_threadpool(read_scan, content, name, keeper.max_bytes - keeper.bytes_held)
+            # What was compressed must have room once it is not; the compressed bytes make way for it.
+            room = keeper.max_bytes - keeper.bytes_held + len(content)
+            volume = await run_in_threadpool(read_scan, content, name, room)
             del content
             address = await run_in_threadpool(digest, volume)
         keeper.hold(address, volume)
