@@ -46,30 +46,32 @@ def package(weights: Path) -> ModelPackage:
 
 
 def train(weights: Path, steps: int) -> None:
-    """Train on phantoms and write the weights; a benchmark needs clear opinions, not good ones."""
+    """Train on phantoms and write the weights, going on from those that are there."""
     import torch
     from monai.losses import DiceCELoss
-    from safetensors.torch import save_model
+    from safetensors.torch import load_model, save_model
 
     from trainer.phantom_demo import batch_of, training_case
 
     torch.manual_seed(0)
     network = build()
+    if weights.exists():
+        load_model(network, str(weights))
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
     loss_of = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
     pool = [training_case(0, index) for index in range(8)]
     for step in range(steps):
-        images, truths = batch_of(pool, np.random.default_rng([0, step]))
+        images, truths = batch_of(pool, np.random.default_rng([len(pool), steps, step]))
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(torch.from_numpy(images))
         loss = loss_of(logits.float(), torch.from_numpy(truths).long())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        if (step + 1) % 20 == 0:
+        if (step + 1) % 20 == 0 or step + 1 == steps:
             print(f"step {step + 1}/{steps}  loss {loss.item():.3f}", flush=True)
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    save_model(network, str(weights))  # DynUNet names its parts twice
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            save_model(network, str(weights))  # as a model, because DynUNet names its parts twice
 
 
 def build():
@@ -81,6 +83,6 @@ def build():
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=400)
     given = parser.parse_args()
     train(given.weights, given.steps)

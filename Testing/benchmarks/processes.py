@@ -27,7 +27,14 @@ def run_in_turn(module: str, variants: list[str], rounds: int, arguments: list[s
 
 def median_ratio(of: list[dict[str, Any]], to: list[dict[str, Any]], key: str) -> float:
     """The median over the rounds of how many times greater the first is."""
-    return median(a[key] / b[key] for a, b in zip(of, to, strict=True))
+    return median(a[key] / max(b[key], 1e-9) for a, b in zip(of, to, strict=True))
+
+
+def held_bytes() -> int:
+    """The memory this process holds now."""
+    import psutil
+
+    return psutil.Process().memory_info().rss
 
 
 def peak_bytes() -> int:

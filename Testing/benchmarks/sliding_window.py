@@ -18,7 +18,7 @@ import numpy as np
 
 from SSLSegmentationLib.volume import Volume
 from Testing.benchmarks.network import INTENSITY, PATCH, build, package
-from Testing.benchmarks.processes import machine, median_ratio, peak_bytes, run_in_turn
+from Testing.benchmarks.processes import held_bytes, machine, median_ratio, peak_bytes, run_in_turn
 
 SHAPE = (160, 256, 256)
 VARIANTS = {
@@ -57,7 +57,7 @@ def run(variant: str, weights: Path, scan: Path, labels: Path) -> dict[str, floa
     load_model(network, str(weights))
     given = np.load(scan)
     scan_volume = Volume(given, np.diag([1.6, 1.6, 2.0, 1.0]), "benchmark", "CT")
-    before, started = peak_bytes(), perf_counter()
+    before, started = held_bytes(), perf_counter()
     if variant == "monai":
         found = _with_monai(scan_volume, network)
     else:
