@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -82,7 +83,8 @@ class OpenVinoPredictor:
         finally:
             for request in busy:
                 request.cancel()
-                request.wait()
+                with suppress(RuntimeError):  # which only says that it was cancelled
+                    request.wait()
 
 
 def best_precision(device: str) -> Precision:
