@@ -38,6 +38,19 @@ class Embedded:
     def bytes(self) -> int:
         return sum(feature.numel() * feature.element_size() for feature in self.features)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Plain arrays, to be written down."""
+        features = {f"feature{number}": feature.cpu().numpy() for number, feature in enumerate(self.features)}
+        return {"shape": np.array(self.shape), **features}
+
+    @staticmethod
+    def of(arrays: dict[str, np.ndarray], device: str) -> Embedded:
+        import torch
+
+        features = (torch.from_numpy(arrays[f"feature{number}"]).to(device) for number in range(len(arrays) - 1))
+        rows, columns = arrays["shape"].tolist()
+        return Embedded(tuple(features), (rows, columns))
+
 
 def fast_encoder(network: Module, image_size: int, device: str, blocks: Sequence[Module], *, exact: bool) -> Encoder:
     """A network that gives a tuple of feature maps, as fast as this machine runs it.

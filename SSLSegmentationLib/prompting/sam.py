@@ -52,6 +52,12 @@ class Sam:
     def bytes_of(self, embedding: Embedded) -> int:
         return embedding.bytes
 
+    def arrays_of(self, embedding: Embedded) -> dict[str, np.ndarray]:
+        return embedding.arrays()
+
+    def from_arrays(self, arrays: dict[str, np.ndarray]) -> Embedded:
+        return Embedded.of(arrays, self._device)
+
     def _answers(self, embedding: Embedded, batch: Batch) -> tuple[Tensor, Tensor]:
         scale = self._scale(embedding.shape).to(self._device)
         sparse, dense = self._network.prompt_encoder(

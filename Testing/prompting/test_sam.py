@@ -138,7 +138,7 @@ def test_encoding_can_be_cancelled_between_blocks_and_leaves_no_trace():
     assert torch.equal(before.features[0], after.features[0])
 
 
-def test_the_compiled_encoder_gives_the_features_of_the_exact_one_and_can_be_cancelled():
+def test_the_compiled_encoder_gives_the_features_of_the_exact_one_and_can_be_cancelled(monkeypatch):
     from SSLSegmentationLib.inference.predictors import openvino_is_installed
 
     if not openvino_is_installed():
@@ -151,6 +151,25 @@ def test_the_compiled_encoder_gives_the_features_of_the_exact_one_and_can_be_can
     image = model._image(scene((100, 128)))
     [exact], [fast] = model._encoder(image, lambda *_: None), compiled(image)
     assert torch.allclose(exact, fast, atol=1e-4)
+    monkeypatch.setattr("SSLSegmentationLib.prompting.encoders._PATIENCE_MS", 0)
+
+    def cancel(stage: str, part: float) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        for _ in range(1000):  # one that is done at the first look is not cancelled
+            compiled(image, cancel)
+    [again] = compiled(image)
+    assert torch.equal(again, fast)
+
+
+def test_an_embedding_read_back_answers_as_before():
+    model, picture = sam(), scene((50, 70))
+    embedding = model.encode(picture)
+    again = model.from_arrays(model.arrays_of(embedding))
+    prompts = list(mixtures((50, 70)).values())
+    for one, other in zip(model.decode(embedding, prompts), model.decode(again, prompts), strict=True):
+        assert np.array_equal(one.logits, other.logits)
 
 
 def test_medsam_stretches_its_picture_and_answers_boxes_as_its_own_program_does():
