@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,8 @@ class OpenVinoEncoder:
                 tick("Encoding", 0.5)
         except BaseException:
             self._request.cancel()
-            self._request.wait()
+            with suppress(RuntimeError):  # how a cancelled request ends its wait
+                self._request.wait()
             raise
         # The request owns the arrays and writes over them at the next picture.
         return tuple(torch.from_numpy(self._request.get_output_tensor(n).data.copy()) for n in range(self._outputs))
