@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 _KEEP_ALIVE = 90.0  # seconds after which a remote engine frees the sessions of a client that has vanished
 _PROMPT_WAIT = 30.0
+_ENDING_SECONDS = 3.0
 
 
 class Transport(Protocol):
@@ -329,9 +330,15 @@ def start_local(python: str | None = None, **options: Any) -> Client:
     """
     engine = LocalEngine(python, **options)
     engine.start()
+    return client_of(engine)
+
+
+def client_of(engine: LocalEngine) -> Client:
+    """A client that starts the engine again when it has ended, and stops it when it is closed."""
 
     def revive() -> Transport | None:
-        if engine.running:
+        # The connection of a process that is killed breaks a moment before the process is gone.
+        if not engine.has_ended(within=_ENDING_SECONDS):
             return None
         engine.start()
         return HttpxTransport(engine.url, engine.token)

@@ -38,7 +38,7 @@ class Job:
         *,
         session: str = "",
         urgent: bool = False,
-        keep: Callable[[Result], None] = lambda result: None,
+        keep: Callable[[Result], None] | None = None,
     ) -> None:
         self.id = secrets.token_hex(8)
         self.operation = operation
@@ -57,7 +57,7 @@ class Job:
         self.parts_so_far = 0
         self.seconds = 0.0
         self._work: Work | None = work
-        self._keep = keep
+        self._keep = keep or _forget
         self._changed = threading.Condition()
         self._watchers: list[Callable[[], None]] = []
 
@@ -151,7 +151,7 @@ class Job:
                 self._keep(result)
             self.state, self.result, self.error, self.blame = state, result, error, blame
             self.parts.clear()
-            self._work = None
+            self._work, self._keep = None, _forget
         self._tell()
         return True
 
@@ -161,6 +161,10 @@ class Job:
             watchers = list(self._watchers)
         for watcher in watchers:
             watcher()
+
+
+def _forget(result: Result) -> None:
+    """Who keeps no results."""
 
 
 class Worker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import secrets
 import threading
@@ -89,6 +90,7 @@ class Keeper:
         self._clock = clock
         self._volumes: dict[str, _Held] = {}
         self._reserved = 0
+        self._freed = False
         self._lock = threading.RLock()
 
     # Volumes
@@ -179,6 +181,7 @@ class Keeper:
             del self.opened[id]
             if all(other.digest != opened.digest for other in self.opened.values()):
                 self._volumes.pop(opened.digest, None)
+            self._freed = True
         for job in opened.jobs.values():
             job.cancel()
         self.worker.forget_session(id)
@@ -230,6 +233,11 @@ class Keeper:
         for id in gone:
             log.info("nobody has asked for session %s for a while", id)
             self.close(id)
+        if self._freed:
+            # A connection that broke leaves a traceback that holds itself and, with it, a scan; Python looks for such
+            # rings only when it makes many new objects, which an engine without work does not.
+            self._freed = False
+            gc.collect()
 
     def _is_left(self, opened: Opened, now: float) -> bool:
         if opened.attached:

@@ -53,6 +53,13 @@ class LocalEngine:
     def pid(self) -> int:
         return self._process.pid if self._process is not None else 0
 
+    def has_ended(self, within: float) -> bool:
+        """Whether the process is gone, after waiting for that at most so many seconds."""
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(within)
+        return not self.running
+
     def start(self) -> None:
         """Start it, and return when it takes connections."""
         self.stop()

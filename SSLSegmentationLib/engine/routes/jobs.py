@@ -34,7 +34,15 @@ def job_routes(keeper: Keeper, s: SimpleNamespace) -> Any:
         Query(description="A frame, or the labels as a file: .seg.nrrd for Slicer, or .nii.gz."),
     ]
     frame = {200: {"description": "The result.", "content": {FRAME: {"schema": ANY_BYTES}}}}
-    stream = {200: {"description": "Events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+    event = {
+        "type": "object",
+        "properties": {
+            "event": {"enum": ["progress", "partial", "done", "failed", "cancelled"]},
+            "data": {"type": "string", "description": "JSON: a job, or the number of a partial result."},
+        },
+        "required": ["event", "data"],
+    }
+    stream = {200: {"description": "Events.", "content": {"text/event-stream": {"schema": event}}}}
 
     @router.post("/sessions/{session}/jobs", status_code=202, response_model=s.Job, responses=frame)
     async def start_job(
