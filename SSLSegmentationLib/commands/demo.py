@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import typer
 
 from SSLSegmentationLib.commands.console import JSON, QUIET, people, print_json, progress_bar
@@ -67,7 +68,7 @@ def demo(
             people.print(f"Mean Dice to the truth of this phantom over {len(scores)} organs: {mean:.2f}")
 
 
-def _dice(out: Path, truth) -> dict[str, float]:
+def _dice(out: Path, truth: np.ndarray) -> dict[str, float]:
     """The overlap with the phantom's truth, of what was written: so the file is checked as well."""
     from SSLSegmentationLib.commands.results import SEGMENTATION
     from SSLSegmentationLib.io.segmentation import read_segmentation

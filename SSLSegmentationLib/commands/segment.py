@@ -158,6 +158,10 @@ def _remarks(volume, package, found) -> list[str]:
     remarks = []
     if volume.modality and package.modality and volume.modality != package.modality:
         remarks.append(f"The scan is {volume.modality}, but {package.title} was made for {package.modality}.")
+    if not volume.modality and package.modality == "CT" and volume.voxels.min() >= 0:
+        remarks.append(
+            "The file does not say what kind of scan it is, and its values are no Hounsfield units: is it CT?"
+        )
     if found.ladder:
         remarks.append(f"To get by with the memory there is: {', then '.join(found.ladder)}.")
     if not found.labels.voxels.any():
