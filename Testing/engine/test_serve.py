@@ -126,9 +126,10 @@ def test_what_is_loopback(host: str, loopback: bool) -> None:
 def test_tls_is_used_and_a_stranger_is_not_trusted(tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    command += ["-keyout", str(key), "-out", str(cert)]
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-        + ["-keyout", str(key), "-out", str(cert)],
+        command,
         check=True,
         capture_output=True,
     )
