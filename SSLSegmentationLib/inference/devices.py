@@ -12,8 +12,9 @@ def choose_device(wanted: str = "auto") -> str:
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
         return next(kind for kind, there in has.items() if there)
-    kind, _, number = wanted.partition(":")
-    if not has.get(kind, False) or (kind == "cuda" and number and int(number) >= torch.cuda.device_count()):
+    kind, colon, number = wanted.partition(":")
+    numbered = number.isdecimal() and kind == "cuda" and int(number) < torch.cuda.device_count()
+    if not has.get(kind, False) or (colon and not numbered):
         there = ", ".join(kind for kind, there in has.items() if there)
         raise InputError(f'The device "{wanted}" is not available: choose one of {there}.')
     return wanted

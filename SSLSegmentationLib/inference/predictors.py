@@ -147,9 +147,17 @@ def compile_for_cpu(network: Module, example: Tensor, precision: Precision, at_o
     return openvino.Core().compile_model(model, "CPU", settings)
 
 
+def has_dropout(network: Module) -> bool:
+    """Whether random passes through the network differ."""
+    return any(layer.p > 0 for layer in _dropout_layers(network))
+
+
 def _wake_dropout(network: Module) -> None:
+    for layer in _dropout_layers(network):
+        layer.train()
+
+
+def _dropout_layers(network: Module) -> list[Module]:
     import torch
 
-    for module in network.modules():
-        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
-            module.train()
+    return [layer for layer in network.modules() if isinstance(layer, torch.nn.modules.dropout._DropoutNd)]

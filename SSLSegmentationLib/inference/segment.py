@@ -13,13 +13,14 @@ import numpy as np
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.inference.cleanup import keep_largest
 from SSLSegmentationLib.inference.devices import choose_device, describe_device
-from SSLSegmentationLib.inference.memory import Plan, free_bytes, release, with_less_memory
+from SSLSegmentationLib.inference.memory import Plan, free_bytes, is_out_of_memory, release, with_less_memory
 from SSLSegmentationLib.inference.predictors import (
     CannotConvert,
     OpenVinoPredictor,
     Predictor,
     TorchPredictor,
     best_precision,
+    has_dropout,
     openvino_is_installed,
 )
 from SSLSegmentationLib.inference.preprocess import Prepared, prepare
@@ -130,6 +131,9 @@ class Segmenter:
             if backend == "openvino":
                 raise InputError(f"{error}: choose the backend torch for {self.package.title}.") from error
             return self._plan("torch")
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):  # else the ladder meets it again, and has remedies
+                raise
         return plan
 
     def _plan(self, backend: Literal["torch", "openvino"]) -> Plan:
@@ -192,6 +196,8 @@ class Segmenter:
         predictors: list[Predictor] = []
         for member in members:
             network = self._load(self.package, member)
+            if self.rule.source == "dropout" and not has_dropout(network):
+                raise InputError(f'{self.package.title} has no dropout: choose the doubt "entropy" or "flips" instead.')
             if plan.backend == "openvino":
                 predictors.append(OpenVinoPredictor(network, plan.patch, plan.precision, plan.at_once))
             else:
