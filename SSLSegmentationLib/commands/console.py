@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,9 +22,15 @@ people = Console(stderr=True, highlight=False)
 
 @contextmanager
 def progress_bar(shown: bool = True) -> Iterator[Tick]:
-    """A Tick that draws one bar per stage on standard error."""
+    """A Tick that draws one bar per stage on standard error; if not shown, the library's warnings are left out too."""
     if not shown:
-        yield silent
+        log = logging.getLogger("SSLSegmentationLib")
+        level = log.level
+        log.setLevel(logging.ERROR)
+        try:
+            yield silent
+        finally:
+            log.setLevel(level)
         return
     columns = (
         SpinnerColumn(),

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from SSLSegmentationLib.commands.console import JSON, QUIET, people, print_json, progress_bar
-from SSLSegmentationLib.commands.segment import DEVICE, MODEL, segment_into, show
+from SSLSegmentationLib.commands.segment import DEVICE, MODEL, chosen_package, segment_into, show
 
 DEMO_MODEL = "phantom-abdomen"
 SCAN = "scan.nii.gz"
@@ -36,9 +36,9 @@ def demo(
     from SSLSegmentationLib.phantom import abdomen_phantom
     from SSLSegmentationLib.report.report import write_report
 
-    model = model or DEMO_MODEL
+    package = chosen_package(model or DEMO_MODEL)
     prepare_folder(out, (), overwrite=True)
-    if not quiet and model == DEMO_MODEL:
+    if not quiet and package.id == DEMO_MODEL:
         people.print(
             "The demonstration network was trained on synthetic abdomens only. It shows how the program works, and "
             "says nothing about how well patients are segmented.",
@@ -53,7 +53,7 @@ def demo(
         else:
             volume = read_volume(scan)
         tick("Making a scan" if scan is None else "Reading", 1.0)
-        report, files = segment_into(volume, model, out, Settings(device=device), tick)
+        report, files = segment_into(volume, package, out, Settings(device=device), tick)
     if truth is not None:
         report["dice_to_the_phantom"] = _dice(out, truth.voxels)
         write_report(out / REPORT, report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
@@ -12,6 +12,12 @@ from rich.table import Table
 
 from SSLSegmentationLib.commands.console import JSON, QUIET, people, print_json, progress_bar
 from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.progress import Tick
+
+if TYPE_CHECKING:
+    from SSLSegmentationLib.inference.segment import Segmentation, Settings
+    from SSLSegmentationLib.models.package import ModelPackage
+    from SSLSegmentationLib.volume import Volume
 
 
 class Doubt(StrEnum):
@@ -78,6 +84,7 @@ def segment(
     from SSLSegmentationLib.inference.segment import Settings
     from SSLSegmentationLib.io.read import read_volume
 
+    package = chosen_package(model)
     prepare_folder(out, (SEGMENTATION, UNCERTAINTY, DISAGREEMENT, SHEET, REPORT), overwrite)
     settings = Settings(
         device=device,
@@ -91,26 +98,27 @@ def segment(
         tick("Reading", 0.0)
         volume = read_volume(scan, series=series, replace_nonfinite=replace_nonfinite)
         tick("Reading", 1.0)
-        report, files = segment_into(volume, model, out, settings, tick)
+        report, files = segment_into(volume, package, out, settings, tick)
     if as_json:
         print_json(report | {"files": [str(file) for file in files]})
     if not quiet:
         show(report, files)
 
 
-def segment_into(volume, model: str | None, out: Path, settings, tick) -> tuple[dict[str, Any], list[Path]]:
+def segment_into(
+    volume: Volume, package: ModelPackage, out: Path, settings: Settings, tick: Tick
+) -> tuple[dict[str, Any], list[Path]]:
     """Segment a volume and write its results; what `segment` and `demo` have in common."""
     from SSLSegmentationLib.commands.results import report_of, write_results
     from SSLSegmentationLib.inference.segment import Segmenter
 
-    package = chosen_package(model)
     found = Segmenter(package, settings)(volume, tick)
     report = report_of(volume, package, found)
     report["remarks"] = _remarks(volume, package, found)
     return report, write_results(out, volume, package, found, report, tick)
 
 
-def chosen_package(model: str | None):
+def chosen_package(model: str | None) -> ModelPackage:
     """The package the user named, or the only one there is."""
     from SSLSegmentationLib.models.read import read_package
     from SSLSegmentationLib.models.store import find, installed
@@ -153,7 +161,7 @@ def show(report: dict[str, Any], files: list[Path]) -> None:
     people.print("For research use, not a medical device.", style="dim")
 
 
-def _remarks(volume, package, found) -> list[str]:
+def _remarks(volume: Volume, package: ModelPackage, found: Segmentation) -> list[str]:
     """What the user should know about this result, one sentence each."""
     remarks = []
     if volume.modality and package.modality and volume.modality != package.modality:
