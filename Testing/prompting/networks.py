@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+TINY = "configs/sam2.1/sam2.1_hiera_t.yaml"
+
 
 def small_sam(seed: int = 0, side: int = 128):
     """SAM with a tiny encoder; its decoder is as large as the published one's parts allow it to be small."""
@@ -41,3 +43,32 @@ def small_sam(seed: int = 0, side: int = 128):
         torch.nn.init.normal_(block.attn.rel_pos_w, std=0.02)
     torch.nn.init.normal_(encoder.pos_embed, std=0.02)
     return network.eval()
+
+
+def small_settings(side: int = 128):
+    """SAM 2.1 tiny with a smaller encoder, for small images."""
+    from SSLSegmentationLib.prompting.sam2_network import settings_of
+
+    settings = settings_of(TINY, side)
+    trunk, neck = settings.image_encoder.trunk, settings.image_encoder.neck
+    trunk.embed_dim, trunk.stages, trunk.global_att_blocks = 16, [1, 1, 2, 1], [3]
+    neck.backbone_channel_list = [128, 64, 32, 16]
+    settings.memory_attention.num_layers = 2
+    settings.memory_attention.layer.dim_feedforward = 64
+    return settings
+
+
+def small_sam2(seed: int = 0, side: int = 128):
+    """A network of `small_settings`. What begins at zero is set at random, so that nothing passes for lack of effect."""
+    import torch
+    from hydra.utils import instantiate
+
+    torch.manual_seed(seed)
+    network = instantiate(small_settings(side), _recursive_=True).eval().requires_grad_(False)
+    torch.nn.init.normal_(network.image_encoder.trunk.pos_embed, std=0.1)
+    torch.nn.init.normal_(network.image_encoder.trunk.pos_embed_window, std=0.1)
+    for layer in network.memory_encoder.fuser.layers:
+        layer.gamma.fill_(0.5)
+    network.maskmem_tpos_enc.mul_(20)
+    network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(0.05)
+    return network
