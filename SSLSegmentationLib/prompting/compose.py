@@ -76,9 +76,10 @@ def doubt(logits: np.ndarray) -> np.ndarray:
     return (np.log1p(small) + size * small / (1.0 + small)) / np.float32(np.log(2.0))
 
 
-def patch_of(logits: np.ndarray, plane: Plane, volume: Volume) -> Patch:
-    """What an answer on a plane says of the voxels that belong to the plane."""
-    box, known = put_back(np.ones(plane.shape, dtype=bool), plane, volume)
+def patch_of(logits: np.ndarray, plane: Plane, volume: Volume, pixels: np.ndarray | None = None) -> Patch:
+    """What an answer on a plane says of the voxels that belong to the plane, or to some pixels of it."""
+    pixels = np.ones(plane.shape, dtype=bool) if pixels is None else pixels
+    box, known = put_back(pixels, plane, volume)
     mask = np.zeros(known.shape, dtype=bool)
     uncertainty = np.zeros(known.shape, dtype=np.float32)
     if known.any():
