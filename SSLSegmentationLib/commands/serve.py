@@ -40,7 +40,7 @@ def serve(
     from SSLSegmentationLib.engine.keeper import Keeper
     from SSLSegmentationLib.engine.serve import Address, serve
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("SSLSegmentationLib.engine").setLevel(logging.INFO)
     given = _token(token_file)
     # Checked before anything is loaded or started.
     address = Address(host, port, given, tuple(name), tls_cert, tls_key).checked()

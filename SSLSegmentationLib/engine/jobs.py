@@ -55,7 +55,7 @@ class Job:
         self.parts: dict[int, Result] = {}
         """Partial results by number, while it runs."""
         self.parts_so_far = 0
-        self.seconds = 0.0
+        self._started = self._stopped = 0.0
         self._work: Work | None = work
         self._keep = keep or _forget
         self._changed = threading.Condition()
@@ -64,6 +64,13 @@ class Job:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running, or ran."""
+        if not self._started:
+            return 0.0
+        return (self._stopped or time.perf_counter()) - self._started
 
     def cancel(self) -> bool:
         """End it now, from any state. Its thread lets go at the next step; what it computes until then is dropped."""
@@ -86,8 +93,8 @@ class Job:
             if self.state != "queued":
                 return
             self.state = "running"
+            self._started = time.perf_counter()
         self._tell()
-        started = time.perf_counter()
         steps = self._work(self._ticker(between))  # type: ignore[misc] # only an ended job has none
         try:
             result = self._collect(steps)
@@ -105,7 +112,6 @@ class Job:
         else:
             self._end("done", result=result)
         finally:
-            self.seconds = time.perf_counter() - started
             steps.close()  # a job that was left in the middle cleans up here, on its own thread
 
     def _collect(self, steps: Generator[Result, None, Result]) -> Result:
@@ -152,6 +158,7 @@ class Job:
             self.state, self.result, self.error, self.blame = state, result, error, blame
             self.parts.clear()
             self._work, self._keep = None, _forget
+            self._stopped = time.perf_counter()
         self._tell()
         return True
 

@@ -36,9 +36,9 @@ async def events(keeper: Keeper, opened: Opened, job: Job) -> AsyncIterator[str]
             if ended:
                 yield _event(job.state, job_json(job))
                 return
-            if now != told:
+            if (seen := (now["state"], now["stage"], now["part"])) != told:
                 yield _event("progress", now)
-                told = now
+                told = seen
             if not await news.wait(_HEARTBEAT_SECONDS):
                 yield ": still here\n\n"
 

@@ -220,6 +220,18 @@ def test_a_result_is_kept_once_it_is_whole(worker: Worker) -> None:
     assert kept == [done.result] == ["result"]
 
 
+def test_a_job_knows_how_long_it_ran_when_its_end_is_told(worker: Worker) -> None:
+    told: list[float] = []
+    timed = job(lambda tick: tick("Step", 0.5))
+    assert timed.seconds == 0
+    timed.watch(lambda: told.append(timed.seconds) if timed.ended else None)
+    worker.submit(timed)
+    assert timed.wait(LONG)
+    assert worker.submit(job(lambda tick: None)).wait(LONG)
+    assert told == [timed.seconds]
+    assert timed.seconds > 0
+
+
 def test_an_ended_job_holds_nothing_but_its_result(worker: Worker) -> None:
     class Scan:
         pass
