@@ -1,7 +1,7 @@
 """Following segments through a stack of pictures with SAM 2's memory, from arrays and in bounded space.
 
-The same computation as `SAM2VideoPredictor`'s. What is done otherwise: pictures come from memory one by one, are encoded
-once for both directions and several calls, and only the memory that later pictures can look at is kept.
+The same computation as `SAM2VideoPredictor`'s. What is done otherwise: pictures come from memory one by one and are
+encoded once for both directions and several calls, and only the memory that later pictures can look at is kept.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def spread(
         return
     at = _times(order, known)
     step = _Step(network, frames, pictures or _ENDLESS, exact)
-    tracks = [_Track(names, slices) for names, slices in _together(known)]
+    tracks = [_Track(names, slices) for names, slices in _together(known, apart=exact)]
     for track in tracks:
         for number in track.slices:
             step.learn(track, at[number], picture(number), [known[number][name] for name in track.names], tick)
@@ -192,16 +192,20 @@ class _Step:
         return torch.autocast(self._network.device.type, half, enabled=self._precision != "f32")
 
 
-def _together(known: Known) -> list[tuple[list[str], list[int]]]:
-    """Segments grouped by the slices that they are known on."""
+def _together(known: Known, *, apart: bool) -> list[tuple[list[str], list[int]]]:
+    """Segments grouped by the slices that they are known on.
+
+    Apart, each is a group of its own: sums over a batch end in other last bits, which the rounding of memories makes
+    visible in the fourth digit.
+    """
     slices: dict[str, list[int]] = {}
     for number in sorted(known):
         for name in known[number]:
             slices.setdefault(name, []).append(number)
-    groups: dict[tuple[int, ...], list[str]] = {}
+    groups: dict[tuple[int | str, ...], list[str]] = {}
     for name in sorted(slices):
-        groups.setdefault(tuple(slices[name]), []).append(name)
-    return [(names, list(numbers)) for numbers, names in groups.items()]
+        groups.setdefault((*slices[name], name) if apart else tuple(slices[name]), []).append(name)
+    return [(names, slices[names[0]]) for names in groups.values()]
 
 
 def _times(order: Sequence[int], known: Known) -> dict[int, float]:

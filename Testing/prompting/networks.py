@@ -45,7 +45,7 @@ def small_sam(seed: int = 0, side: int = 128):
     return network.eval()
 
 
-def small_settings(side: int = 128):
+def small_settings(side: int = 64):
     """SAM 2.1 tiny with a smaller encoder, for small images."""
     from SSLSegmentationLib.prompting.sam2_network import settings_of
 
@@ -58,8 +58,8 @@ def small_settings(side: int = 128):
     return settings
 
 
-def small_sam2(seed: int = 0, side: int = 128):
-    """A network of `small_settings`. What begins at zero is set at random, so that nothing passes for lack of effect."""
+def small_sam2(seed: int = 0, side: int = 64):
+    """A network of `small_settings` in which everything has an effect: a fresh one hardly looks at its memory."""
     import torch
     from hydra.utils import instantiate
 
@@ -70,5 +70,12 @@ def small_sam2(seed: int = 0, side: int = 128):
     for layer in network.memory_encoder.fuser.layers:
         layer.gamma.fill_(0.5)
     network.maskmem_tpos_enc.mul_(20)
+    network.memory_encoder.out_proj.weight.mul_(5)
+    for layer in network.memory_attention.layers:
+        layer.cross_attn_image.v_proj.weight.mul_(5)
+        layer.cross_attn_image.q_proj.weight.mul_(5)
+        layer.cross_attn_image.out_proj.weight.mul_(5)
+    for hyper in network.sam_mask_decoder.output_hypernetworks_mlps:
+        hyper.layers[-1].weight.mul_(20)
     network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(0.05)
     return network
