@@ -190,8 +190,9 @@ class Segmenter:
     def _predictors(self, plan: Plan) -> list[Predictor]:
         if self._loaded is not None and self._loaded[0] == plan:
             return self._loaded[1]
-        self._loaded = None  # what was loaded for another plan goes first, to make room
-        release(plan.device)
+        if self._loaded is not None:
+            self._loaded = None  # what was loaded for another plan goes first, to make room
+            release(plan.device)
         members = range(len(self.package.weights)) if self.rule.source == "members" else (0,)
         predictors: list[Predictor] = []
         for member in members:
