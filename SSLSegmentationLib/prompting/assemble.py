@@ -13,6 +13,7 @@ from SSLSegmentationLib.prompting.stack import Stack
 from SSLSegmentationLib.proposal import Cropped
 
 _ANY_SIDE = np.ones((3, 3, 3))
+_EQUALLY_SURE = 0.02  # of uncertainties
 
 
 class Drawn:
@@ -57,8 +58,8 @@ def assembled(drawn: Drawn, patches: Mapping[int, Patch], void: Iterable[int] = 
     return Patch(box, np.ones(before.shape, bool), after, uncertainty)
 
 
-def share_out(stack: Stack, found: Mapping[str, Mapping[int, Patch]]) -> None:
-    """Voxels that two segments were found to have go to the one that is surer; of equals to the first by name.
+def share_out(drawn: Mapping[str, Drawn], found: Mapping[str, Mapping[int, Patch]]) -> None:
+    """Voxels that two segments were found to have go to the one that is surer; of equals to the one drawn nearer by.
 
     Segments that were followed together have been told apart already, by what the model said of each.
     """
@@ -75,7 +76,9 @@ def share_out(stack: Stack, found: Mapping[str, Mapping[int, Patch]]) -> None:
                 for patch in (one, other)
             ]
             shared = one.mask[ats[0]] & other.mask[ats[1]]
-            surer = one.uncertainty[ats[0]] <= other.uncertainty[ats[1]]
+            far = [min(abs(n - its) for its in drawn[name].slices) for name in (first, second)]
+            lead = other.uncertainty[ats[1]] - one.uncertainty[ats[0]]
+            surer = (lead > _EQUALLY_SURE) | ((np.abs(lead) <= _EQUALLY_SURE) & (far[0] <= far[1]))
             other.mask[ats[1]][shared & surer] = False
             one.mask[ats[0]][shared & ~surer] = False
 

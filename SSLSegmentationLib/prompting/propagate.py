@@ -152,7 +152,7 @@ def propagate(
             for segment in names:
                 yield from _fill(stack, segment, segments[segment], one, known, found[segment], kept[segment])
                 result.ends.append(_end(segment, one, seeds, found[segment], ends.get(segment)))
-    share_out(stack, {segment: {n: one.patch for n, one in its.items()} for segment, its in found.items()})
+    share_out(drawn, {segment: {n: one.patch for n, one in its.items()} for segment, its in found.items()})
     for segment, its in found.items():
         whole = assembled(
             drawn[segment], {n: one.patch for n, one in its.items()}, _redone(segment, groups, stack, redo)

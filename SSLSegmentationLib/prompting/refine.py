@@ -194,7 +194,9 @@ def _chances(
 def _decided(
     masks: Mapping[str, np.ndarray], taken: list[tuple[_Part, Answer]], chances: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each segment that changes on a slice its logits, and the pixels that change."""
+    """For each segment that changes on a slice its logits, and the pixels where they hold."""
+    from scipy.ndimage import binary_dilation
+
     wanted, logits = {}, {}
     for segment, mask in masks.items():
         refined = [(part, answer) for part, answer in taken if part.segment == segment]
@@ -216,6 +218,9 @@ def _decided(
         final = wanted[segment] & ((winner == number) | ~new)
         changed = final != masks[segment]
         if changed.any():
+            # On a slanted slice a voxel may be seen by a pixel beside its own: neighbours are decided along with it.
+            refined = [part.mask | answer.mask for part, answer in taken if part.segment == segment]
+            changed = binary_dilation(np.logical_or.reduce([changed, *refined]), _ANY_SIDE)
             near = np.float32(0.01)
             said = np.where(final, np.maximum(logits[segment], near), np.minimum(logits[segment], -near))
             decided[segment] = said, changed

@@ -91,10 +91,15 @@ class Spread:
                 seen = picture(n)
                 self.sizes[-1].add(seen.shape)
                 parts, _ = label(seen >= self.threshold)
+                answers = {}
                 for segment, mask in last.items():
                     near = binary_dilation(mask, iterations=self.reach) if mask.any() else mask
-                    last[segment] = np.isin(parts, sorted(set(parts[near]) - {0}))
-                yield n, {s: Answer(_logits(mask), 0.9 if mask.any() else 0.0) for s, mask in last.items()}
+                    found = np.isin(parts, sorted(set(parts[near]) - {0}))
+                    # Surer of what was there before, so that two segments of one bright area can be told apart.
+                    answers[segment] = Answer(_logits(found) + 2 * mask, 0.9 if found.any() else 0.0)
+                surest = np.max([answer.logits for answer in answers.values()], axis=0)
+                last = {s: answer.mask & (answer.logits == surest) for s, answer in answers.items()}
+                yield n, answers
         finally:
             self.closed += 1
 
