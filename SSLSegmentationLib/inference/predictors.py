@@ -8,6 +8,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from SSLSegmentationLib.errors import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 Precision = Literal["f32", "bf16", "f16"]
 
 
-class CannotConvert(Exception):  # noqa: N818 - says what it is
+class CannotConvert(InputError):  # noqa: N818 - says what it is
     """OpenVINO does not know something that the network does; torch runs it."""
 
 
@@ -136,8 +138,11 @@ def compile_for_cpu(network: Module, example: Tensor, precision: Precision, at_o
         try:
             # Export follows the network without computing anything, so it takes neither time nor memory.
             model = openvino.convert_model(torch.export.export(network.cpu().eval(), (example,)))
+        except MemoryError:
+            raise
         except Exception as error:  # whatever the exporter or the converter stumbles over
-            raise CannotConvert(f"{type(network).__name__} cannot be converted for OpenVINO") from error
+            name = type(network).__name__
+            raise CannotConvert(f"{name} cannot be converted for OpenVINO: choose the backend torch.") from error
     settings = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "NUM_STREAMS": at_once,

@@ -82,6 +82,8 @@ class Segmenter:
         self.package = package
         self._load = load
         self.settings = settings or Settings()
+        if self.settings.overlap is not None and not 0 <= self.settings.overlap < 1:
+            raise InputError(f"The overlap of tiles is {self.settings.overlap:g}: choose one from 0 to below 1.")
         self.device = choose_device(self.settings.device)
         self.rule = _doubt(package, self.settings)
         self._loaded: tuple[Plan, list[Predictor]] | None = None
@@ -127,9 +129,9 @@ class Segmenter:
         plan = self._plan("openvino")
         try:
             self._predictors(plan)
-        except CannotConvert as error:
+        except CannotConvert:
             if backend == "openvino":
-                raise InputError(f"{error}: choose the backend torch for {self.package.title}.") from error
+                raise
             return self._plan("torch")
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):  # else the ladder meets it again, and has remedies

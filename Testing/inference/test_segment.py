@@ -331,3 +331,9 @@ def test_networks_stay_loaded_between_scans():
     segmenter(noise(seed=1))
     segmenter(noise(seed=2))
     assert loads == [0]
+
+
+@pytest.mark.parametrize("overlap", [1.0, -0.1, float("nan")])
+def test_an_overlap_that_leaves_no_step_is_refused(overlap: float):
+    with pytest.raises(InputError, match="overlap of tiles"):
+        segmented(noise(), Threshold(100), Settings(device="cpu", overlap=overlap))
