@@ -14,6 +14,9 @@ from SSLSegmentationLib.commands.console import people
 from SSLSegmentationLib.commands.demo import demo
 from SSLSegmentationLib.commands.doctor import doctor
 from SSLSegmentationLib.commands.models import app as models
+from SSLSegmentationLib.commands.prompt import prompt
+from SSLSegmentationLib.commands.propagate import propagate
+from SSLSegmentationLib.commands.refine import refine
 from SSLSegmentationLib.commands.segment import segment
 from SSLSegmentationLib.commands.serve import serve
 from SSLSegmentationLib.errors import Cancelled, InputError
@@ -26,6 +29,9 @@ app = typer.Typer(
     help="Segment medical scans and see where the model is unsure. For research use, not a medical device.",
 )
 app.command()(segment)
+app.command()(prompt)
+app.command()(refine)
+app.command()(propagate)
 app.command()(demo)
 app.command()(doctor)
 app.command()(serve)

@@ -29,6 +29,8 @@ _MOST_FRAMES = 200  # … if there are not more than this
 _LEAKED_DOUBT = 0.5  # of the last slice before a leak, at least
 
 DEFAULT_RULE = StopRule()
+GREY_RULE = StopRule(least_score=0.5)
+"""Grey values lead astray more easily than a model does."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def propagate(
     model: Spreader | Promptable | None = None,
     *,
     window: Window | None = None,
-    rule: StopRule = DEFAULT_RULE,
+    rule: StopRule | None = None,
     crop: bool = True,
     stride: int | None = None,
     redo: int | None = None,
@@ -102,6 +104,7 @@ def propagate(
     a model the grey values are followed; a model that only takes prompts is handed each slice's mask for the next.
     """
     kept = kept or {}
+    rule = rule or (GREY_RULE if model is None else DEFAULT_RULE)
     window = window or window_of(stack.volume)
     groups = _groups(stack, segments, slices, redo)
     drawn = {segment: Drawn(stack, segments[segment], seeds) for seeds, names in groups.items() for segment in names}

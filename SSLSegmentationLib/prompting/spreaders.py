@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +18,7 @@ Allowed = Callable[[str, int], np.ndarray]
 Known = Mapping[int, Mapping[str, np.ndarray]]
 
 _SURELY = 20.0
+_LARGE = 200  # pixels
 
 
 class HandedOn:
@@ -44,6 +46,18 @@ class HandedOn:
             yield n, found
 
 
+@dataclass(frozen=True, eq=False)
+class _Looks:
+    """How a segment looks on its known slices."""
+
+    inside: np.ndarray
+    """Share of each of the 256 greys."""
+    odds: np.ndarray
+    """For each grey the logarithm of how much likelier it is inside than around, bounded."""
+    area: int
+    """Pixels on the largest known slice."""
+
+
 class GreyValues:
     """Follows what has the grey values of a segment and not those around it, near to where it was.
 
@@ -51,51 +65,71 @@ class GreyValues:
     an even organ, and honest about the rest, where its score falls.
     """
 
-    def __init__(self, allowed: Allowed, reach: float = 6.0) -> None:
+    def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
-        self._reach = reach
-        """Pixels that an outline may move from one slice to the next."""
 
     def spread(
         self, picture: Callable[[int], np.ndarray], order: Sequence[int], known: Known, tick: Tick = silent
     ) -> Iterator[tuple[int, dict[str, Answer]]]:
         last = nearest(known, order[0]) if order else {}
-        odds = {segment: _odds(picture, known, segment) for segment in last}
+        looks = {segment: _looks(picture, known, segment) for segment in last}
         for n in order:
             tick("Following", 0.0)
             seen = _smooth(picture(n))
-            found = {segment: self._follow(seen, last[segment], odds[segment]) for segment in last}
+            found = {segment: _followed(seen, last[segment], looks[segment]) for segment in last}
             last = {segment: found[segment].mask & self._allowed(segment, n) for segment in last}
             yield n, found
 
-    def _follow(self, seen: np.ndarray, last: np.ndarray, odds: np.ndarray) -> Answer:
-        from scipy.ndimage import gaussian_filter, label
 
-        if not last.any():
-            return _nothing(last.shape)
-        # Where it was counts as much as how it looks: an outline that moves has to be paid for by what is seen.
-        distance = inside_distance(last)
-        prior = np.clip(distance, -2 * self._reach, 2 * self._reach) * (3.0 / self._reach)
-        likeness = gaussian_filter(odds[seen], 0.7)
-        logits = (likeness + prior).astype(np.float32)
-        logits[distance < -self._reach] = -_SURELY
-        parts, _ = label(logits > 0)
-        touching = np.unique(parts[last & (parts > 0)])
-        logits[(logits > 0) & ~np.isin(parts, touching)] = -1.0
-        mask = logits > 0
-        if not mask.any():
-            return _nothing(last.shape)
-        # How well what was found looks like the segment, and overlaps with where it was.
-        alike = float(1 / (1 + np.exp(-likeness[mask].mean())))
-        overlap = 2 * float((mask & last).sum()) / float(mask.sum() + last.sum())
-        return Answer(logits, alike * min(1.0, overlap + 0.2))
+def _followed(seen: np.ndarray, last: np.ndarray, looks: _Looks) -> Answer:
+    """The segment on a picture, given where it was on the one before."""
+    from scipy.ndimage import binary_opening, gaussian_filter, label
+
+    if not last.any():
+        return _nothing(last.shape)
+    # Where it was counts as much as how it looks: an outline that moves has to be paid for by what is seen. How far it
+    # may move goes with its size, or a vessel could become an organ within a few slices.
+    reach = float(np.clip(0.3 * np.sqrt(last.sum() / np.pi), 1.5, 6.0))
+    distance = inside_distance(last)
+    prior = np.clip(distance, -2 * reach, 2 * reach) * (3.0 / reach)
+    likeness = gaussian_filter(looks.odds[seen], 0.7)
+    logits = (likeness + prior).astype(np.float32)
+    logits[distance < -reach] = -_SURELY
+    # Bridges of one or two pixels are vessels and partial volumes, over which a large segment would creep.
+    if last.sum() > _LARGE:
+        logits[(logits > 0) & ~binary_opening(logits > 0, iterations=2)] = -0.5
+    parts, _ = label(logits > 0)
+    # A part that only grazes where the segment was is something else.
+    sizes = np.bincount(parts.ravel())
+    met = np.bincount(parts[last], minlength=len(sizes)) >= 0.25 * sizes
+    met[0] = False
+    logits[(logits > 0) & ~met[parts]] = -1.0
+    mask = logits > 0
+    if not mask.any():
+        return _nothing(last.shape)
+    return Answer(logits, _score(seen, mask, likeness, looks))
 
 
-def _odds(picture: Callable[[int], np.ndarray], known: Known, segment: str) -> np.ndarray:
-    """For each grey the logarithm of how much likelier it is inside than around, bounded, over the known slices."""
-    from scipy.ndimage import binary_dilation, gaussian_filter1d
+def _score(seen: np.ndarray, mask: np.ndarray, likeness: np.ndarray, looks: _Looks) -> float:
+    """Falls where the outline is not to be seen, where the greys become others, and where the area has grown a lot.
 
-    inside, outside = np.zeros(256), np.zeros(256)
+    The first is Youden's index of telling the mask from what lies around it: once an outline has drifted into something
+    alike, it is held by where it was alone.
+    """
+    from scipy.ndimage import binary_dilation
+
+    rim = binary_dilation(mask, iterations=4) & ~binary_dilation(mask)
+    if not rim.any():
+        return 0.0
+    told_apart = float((likeness[mask] > 0).mean() + (likeness[rim] <= 0).mean() - 1)
+    same_greys = float(np.minimum(looks.inside, _shares(np.bincount(seen[mask], minlength=256))).sum())
+    return max(0.0, told_apart) * same_greys * min(1.0, 2.0 * looks.area / float(mask.sum()))
+
+
+def _looks(picture: Callable[[int], np.ndarray], known: Known, segment: str) -> _Looks:
+    from scipy.ndimage import binary_dilation
+
+    inside, outside, area = np.zeros(256), np.zeros(256), 0
     for n, masks in known.items():
         mask = masks.get(segment)
         if mask is None or not mask.any():
@@ -104,11 +138,17 @@ def _odds(picture: Callable[[int], np.ndarray], known: Known, segment: str) -> n
         rim = binary_dilation(mask, iterations=max(3, round(0.5 * np.sqrt(mask.sum() / np.pi)))) & ~mask
         inside += np.bincount(seen[mask], minlength=256)
         outside += np.bincount(seen[rim], minlength=256)
-    shares = []
-    for counts in (inside, outside):
-        wide = gaussian_filter1d(counts, 5.0, mode="constant") + 1e-3
-        shares.append(wide / wide.sum())
-    return np.clip(np.log(shares[0] / shares[1]), -4.0, 4.0)
+        area = max(area, int(mask.sum()))
+    inside, outside = _shares(inside), _shares(outside)
+    return _Looks(inside, np.clip(np.log(inside / outside), -4.0, 4.0), area)
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Of all; a little is lent to greys nearby, and to those that were not seen at all."""
+    from scipy.ndimage import gaussian_filter1d
+
+    wide = gaussian_filter1d(counts.astype(float), 5.0, mode="constant") + 1e-3
+    return wide / wide.sum()
 
 
 def _smooth(seen: np.ndarray) -> np.ndarray:
