@@ -74,7 +74,7 @@ def test_every_mixture_of_prompts_is_answered_as_by_the_predictor_of_sam(shape):
     predictor.set_image(np.repeat(picture[..., None], 3, axis=2))
     embedding = model.encode(picture)
     prompts = mixtures(shape)
-    # All at once, in batches of equal make, against one after the other.
+    # All at once against one after the other.
     for name, prompt, answer in zip(
         prompts, prompts.values(), model.decode(embedding, list(prompts.values())), strict=True
     ):
@@ -84,7 +84,9 @@ def test_every_mixture_of_prompts_is_answered_as_by_the_predictor_of_sam(shape):
         assert answer.score == pytest.approx(score, abs=1e-5), name
 
 
-def test_many_prompts_at_once_are_answered_in_their_order():
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_many_prompts_at_once_are_answered_in_their_order(monkeypatch, at_once):
+    monkeypatch.setattr("SSLSegmentationLib.prompting.batches._AT_ONCE_ON_CPU", at_once)
     model, picture = sam(), scene((90, 120))
     embedding = model.encode(picture)
     rng = np.random.default_rng(5)

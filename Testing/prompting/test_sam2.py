@@ -255,7 +255,9 @@ def test_every_mixture_of_prompts_is_answered_as_by_the_image_predictor(shape):
         assert answer.score == pytest.approx(float(scores[best]), abs=1e-5), name
 
 
-def test_many_prompts_at_once_are_answered_in_their_order():
+@pytest.mark.parametrize("at_once", [1, 8])
+def test_many_prompts_at_once_are_answered_in_their_order(monkeypatch, at_once):
+    monkeypatch.setattr("SSLSegmentationLib.prompting.batches._AT_ONCE_ON_CPU", at_once)
     backend = model()
     embedding = backend.encode(scene((90, 120)))
     rng = np.random.default_rng(5)
