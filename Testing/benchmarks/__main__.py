@@ -20,6 +20,8 @@ def main() -> None:
         _run("network", str(given.weights))
     _run("sliding_window", str(given.weights), "--rounds", str(given.rounds))
     _run("restoring", "--rounds", str(given.rounds))
+    _run("engine_transfer", "--rounds", str(given.rounds))
+    _run("engine_round_trip")
 
 
 def _run(name: str, *arguments: str) -> None:
