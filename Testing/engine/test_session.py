@@ -87,7 +87,7 @@ def test_clicks_work_without_any_model() -> None:
 @pytest.mark.parametrize("operation", ["refine", "propagate"])
 def test_what_is_not_there_yet_is_said_in_one_sentence(operation: str) -> None:
     with pytest.raises(InputError, match=f'^This engine cannot "{operation}" yet: .*\\.$'):
-        getattr(Session(scan_with_ball()), operation)()
+        getattr(Session(scan_with_ball(), operations={"segment": stream}), operation)()
 
 
 def test_partial_results_come_before_the_whole() -> None:

@@ -1,0 +1,116 @@
+"""Prompts, refining and propagating as operations of a session."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from SSLSegmentationLib.engine.session import Models, PromptRequest, PropagateRequest, RefineRequest, Session
+from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.plane import slice_plane
+from SSLSegmentationLib.prompting.stack import slices_along
+from SSLSegmentationLib.prompts import PointPrompt
+from SSLSegmentationLib.proposal import Cropped
+from Testing.prompting.fake import Bright
+from Testing.prompting.scenes import ellipsoid, everywhere, finished, within_a_voxel
+
+SEEN = (255.0, 127.5)
+
+
+class Faked(Models):
+    """Has one model, which is called "bright"."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: [])
+        self.model = Bright()
+
+    def promptable(self, model: str) -> Bright:
+        assert model == "bright"
+        return self.model
+
+
+def opened(*slices: int) -> tuple[Session, np.ndarray]:
+    volume, bright = ellipsoid()
+    session = Session(volume, Faked())
+    own = slices_along(volume, 0).numbers(everywhere(volume))
+    session.put("a", Cropped.of(bright & np.isin(own, slices)))
+    return session, bright
+
+
+def whole(session: Session, name: str = "a") -> np.ndarray:
+    return session.segments[name].within(everywhere(session.volume))
+
+
+def test_a_click_is_answered_by_the_model_and_its_slice_encoded_once() -> None:
+    session, bright = opened(15)
+    ras = tuple(session.volume.to_ras(np.array([45.0, 45.0, 16.0])))
+    request = PromptRequest((PointPrompt(ras),), "a", model="bright", window=SEEN)
+    proposal = session.run("prompt", request)
+    session.run("prompt", request)
+    assert session.models.model.encoded == 1
+    assert session.models.embeddings.usage.hits == 1
+    session.accept(proposal)
+    assert (whole(session)[15:17] == bright[15:17]).all()
+
+
+def test_propagating_streams_slices_and_ends_with_the_whole() -> None:
+    session, bright = opened(15)
+    request = PropagateRequest(("a",), (15,), model="bright", window=SEEN)
+    partial, result = finished(session.begin("propagate", request, lambda stage, part: None))
+    assert len(partial) == result.box[0].stop - result.box[0].start - 1
+    session.accept(result)
+    assert within_a_voxel(whole(session), bright)
+
+
+def test_the_fields_of_a_request_may_come_as_json_and_the_known_slice_as_a_plane() -> None:
+    session, bright = opened(15)
+    plane = slice_plane(session.volume, 0, 15)
+    said = {"segments": ["a"], "plane": {"pixel_to_ras": plane.pixel_to_ras.tolist(), "shape": list(plane.shape)}}
+    session.accept(session.propagate({**said, "window": list(SEEN)}))
+    assert within_a_voxel(whole(session), bright)
+
+
+def test_segments_are_refined_and_others_and_what_is_locked_left_alone() -> None:
+    session, bright = opened(*range(10, 21))
+    session.put("a", Cropped.of(np.roll(whole(session), 3, axis=2)))
+    other, locked = np.zeros_like(bright), np.zeros_like(bright)
+    other[12] = True
+    locked[13] = True
+    before = whole(session)
+    session.put("other", Cropped.of(other & ~before))
+    session.put("lock", Cropped.of(locked))
+    session.accept(session.refine(RefineRequest("bright", ("a",), window=SEEN, locked="lock")))
+    assert (whole(session)[15] == bright[15]).all()
+    assert (whole(session)[13] == before[13]).all()
+    assert not (whole(session) & other & ~before).any()
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({}, 'lacks "segments"'),
+        ({"segments": []}, '"segments" that cannot be used'),
+        ({"segments": ["b"]}, 'There is no segment "b": choose one of these: a.'),
+        ({"segments": ["a"], "slices": ["x"]}, '"slices" that cannot be used'),
+        ({"segments": ["a"], "slices": [15], "stride": 0}, '"stride" that cannot be used'),
+        ({"segments": ["a"], "slices": [15], "axis": 7}, "no axis 7"),
+        ({"segments": ["a"], "slices": [15], "window": ["wide", 1]}, '"window" that cannot be read'),
+        ({"segments": ["a"], "plane": {"shape": [3, 3]}}, '"plane" that cannot be read'),
+        ({"segments": ["a"], "slices": [99]}, "no slice 99"),
+        ({"segments": ["a"], "folder": "/"}, '"folder" that cannot be used'),
+        ({"segments": ["a"], "slices": [15], "locked": "lock"}, 'no segment "lock"'),
+    ],
+)
+def test_a_request_that_cannot_be_used_is_refused_in_a_sentence(said: dict, sentence: str) -> None:
+    session, _ = opened(15)
+    with pytest.raises(InputError) as error:
+        session.propagate(said)
+    assert sentence in str(error.value)
+
+
+def test_a_model_that_takes_prompts_is_an_id_and_never_a_path(tmp_path) -> None:
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(b"")
+    volume, _ = ellipsoid()
+    with pytest.raises(InputError, match="no model that takes prompts"):
+        Session(volume).run("prompt", PromptRequest((PointPrompt((0.0, 0.0, 0.0)),), "a", model=str(weights)))
