@@ -10,7 +10,8 @@ import numpy as np
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.plane import put_back
 from SSLSegmentationLib.progress import Tick, silent
-from SSLSegmentationLib.prompting.clicks import PixelBox, Placed, placed_on_planes
+from SSLSegmentationLib.prompting.boxes import PixelBox
+from SSLSegmentationLib.prompting.clicks import Placed, placed_on_planes
 from SSLSegmentationLib.prompting.compose import NOTHING_KEPT, Kept, Patch, compose, joined, patch_of
 from SSLSegmentationLib.prompting.embeddings import Embeddings
 from SSLSegmentationLib.prompting.picture import Window, window_of

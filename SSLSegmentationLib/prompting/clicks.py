@@ -9,14 +9,13 @@ import numpy as np
 
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.plane import Plane
+from SSLSegmentationLib.prompting.boxes import PixelBox
 from SSLSegmentationLib.prompting.stack import Stack, look, slices_beside
 from SSLSegmentationLib.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
 from SSLSegmentationLib.proposal import Cropped
 from SSLSegmentationLib.volume import Volume
 
 _ROUNDING = 1e-3  # of a slice or a voxel, by which rounded numbers may miss
-
-PixelBox = tuple[float, float, float, float]
 
 
 @dataclass(eq=False)
