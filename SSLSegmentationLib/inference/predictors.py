@@ -61,7 +61,7 @@ class OpenVinoPredictor:
         import torch
 
         compiled = compile_for_cpu(network, torch.zeros((1, 1, *patch)), precision, at_once)
-        self._requests = [compiled.create_infer_request() for _ in range(at_once)]
+        self._requests = [compiled.create_infer_request() for _ in range(at_once + 1)]  # one more waits at the door
 
     def run(self, tiles: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
         import numpy as np

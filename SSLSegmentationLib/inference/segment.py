@@ -142,7 +142,10 @@ class Segmenter:
         import torch
 
         precision = best_precision(self.device) if self.settings.precision == "auto" else self.settings.precision
-        at_once = min(4, torch.get_num_threads()) if backend == "openvino" else 1 if self.device == "cpu" else 4
+        if self.device == "cpu":  # several tiles only pay, and are worth their memory, where there are many cores
+            at_once = max(1, min(4, torch.get_num_threads() // 4)) if backend == "openvino" else 1
+        else:
+            at_once = 4
         return Plan(self.device, backend, precision, at_once, self.device, self.package.sliding.patch)
 
     def _attempt(self, plan: Plan, scan: Volume, prepared: Prepared, tick: Tick) -> tuple[np.ndarray | None, ...]:
