@@ -10,7 +10,7 @@ import numpy as np
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.plane import put_back
 from SSLSegmentationLib.progress import Tick, silent
-from SSLSegmentationLib.prompting.boxes import PixelBox
+from SSLSegmentationLib.prompting.boxes import PixelBox, filled_around
 from SSLSegmentationLib.prompting.clicks import Placed, placed_on_planes
 from SSLSegmentationLib.prompting.compose import NOTHING_KEPT, Kept, Patch, compose, joined, patch_of
 from SSLSegmentationLib.prompting.embeddings import Embeddings
@@ -33,6 +33,8 @@ class _Question:
     sets: list[PixelPrompts]
     corrected: Cropped
     """The parts of the segment on the plane that the answer takes the place of."""
+    seen: np.ndarray
+    """The pixels of these parts."""
 
 
 def ask(
@@ -100,7 +102,7 @@ def ask(
 def _question(volume: Volume, segment: str, placed: Placed, before: Cropped) -> _Question:
     parts = _parts(volume, placed, before)
     points, signs = np.array(placed.points).reshape(-1, 2), np.array(placed.signs, dtype=bool)
-    sets, corrected, free = [], NOTHING, signs.copy()
+    sets, corrected, free = [], [], signs.copy()
     for box in placed.boxes:
         inside = _inside(points, box)
         area = np.zeros(placed.plane.shape, dtype=bool)
@@ -111,7 +113,7 @@ def _question(volume: Volume, segment: str, placed: Placed, before: Cropped) -> 
         mask = np.logical_or.reduce([placed.painted & area, *(part.seen for part in known)])
         used = inside | ~signs
         sets.append(PixelPrompts(points[used], signs[used], box, mask if mask.any() else None))
-        corrected = _added(corrected, known)
+        corrected.extend(known)
         free &= ~inside
     # Positive points outside every box, and paint that no box holds, ask for something of their own.
     painted = placed.painted.copy()
@@ -122,8 +124,12 @@ def _question(volume: Volume, segment: str, placed: Placed, before: Cropped) -> 
     if free.any() or painted.any() or (known and not placed.boxes):
         used = free | ~signs
         sets.append(PixelPrompts(points[used], signs[used], None, mask if mask.any() else None))
-        corrected = _added(corrected, known)
-    return _Question(segment, placed, sets, corrected)
+        corrected.extend(known)
+    seen = np.logical_or.reduce([np.zeros(placed.plane.shape, dtype=bool), *(part.seen for part in corrected)])
+    voxels = NOTHING
+    for part in corrected:
+        voxels = voxels.patched(part.voxels.box, voxels.within(part.voxels.box) | part.voxels.bits)
+    return _Question(segment, placed, sets, voxels, seen)
 
 
 @dataclass(eq=False)
@@ -142,7 +148,9 @@ class _Part:
 def _parts(volume: Volume, placed: Placed, before: Cropped) -> list[_Part]:
     from scipy.ndimage import find_objects, label
 
-    box, on_plane = put_back(np.ones(placed.plane.shape, dtype=bool), placed.plane, volume)
+    # A voxel of the segment may be seen by a pixel beside its own, hence all pixels around.
+    area = filled_around(look(before, placed.plane, volume))
+    box, on_plane = put_back(area, placed.plane, volume)
     here = before.within(box) & on_plane
     if not here.any():
         return []
@@ -155,19 +163,14 @@ def _parts(volume: Volume, placed: Placed, before: Cropped) -> list[_Part]:
     return parts
 
 
-def _added(corrected: Cropped, parts: Sequence[_Part]) -> Cropped:
-    for part in parts:
-        corrected = corrected.patched(part.voxels.box, corrected.within(part.voxels.box) | part.voxels.bits)
-    return corrected
-
-
 def _patch(volume: Volume, question: _Question, answers: Sequence[Answer], before: Cropped) -> Patch:
     """What the answers make of the segment on the plane."""
     logits = np.full(question.placed.plane.shape, -_SURELY, dtype=np.float32)
     for answer in answers:
         np.maximum(logits, answer.logits, out=logits)
     logits[question.placed.erased] = -_SURELY
-    patch = patch_of(logits, question.placed.plane, volume)
+    concerned = (logits > 0) | question.seen | question.placed.erased
+    patch = patch_of(logits, question.placed.plane, volume, filled_around(concerned))
     box, erased = put_back(question.placed.erased, question.placed.plane, volume)
     stays = before.within(patch.box) & ~question.corrected.within(patch.box) & ~Cropped(box, erased).within(patch.box)
     return Patch(patch.box, patch.known, patch.mask | (stays & patch.known), patch.uncertainty)

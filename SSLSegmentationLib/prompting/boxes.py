@@ -31,3 +31,12 @@ def pixels_in(box: PixelBox, shape: tuple[int, int]) -> np.ndarray:
     left, top, right, bottom = box
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     return (columns >= left) & (columns <= right) & (rows >= top) & (rows <= bottom)
+
+
+def filled_around(mask: np.ndarray, margin: int = 2) -> np.ndarray:
+    """The rectangle of pixels around what is set, with a margin."""
+    area = np.zeros(mask.shape, dtype=bool)
+    if mask.any():
+        left, top, right, bottom = (int(side) for side in tight(mask))
+        area[max(0, top - margin) : bottom + margin + 1, max(0, left - margin) : right + margin + 1] = True
+    return area

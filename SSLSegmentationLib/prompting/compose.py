@@ -77,7 +77,10 @@ def doubt(logits: np.ndarray) -> np.ndarray:
 
 
 def patch_of(logits: np.ndarray, plane: Plane, volume: Volume, pixels: np.ndarray | None = None) -> Patch:
-    """What an answer on a plane says of the voxels that belong to the plane, or to some pixels of it."""
+    """What an answer on a plane says of the voxels that belong to the plane, or to some pixels of it.
+
+    Pixels around what changes are enough for a Proposal, and an object is much smaller than a slice.
+    """
     pixels = np.ones(plane.shape, dtype=bool) if pixels is None else pixels
     box, known = put_back(pixels, plane, volume)
     mask = np.zeros(known.shape, dtype=bool)
@@ -86,8 +89,9 @@ def patch_of(logits: np.ndarray, plane: Plane, volume: Volume, pixels: np.ndarra
         kji = np.argwhere(known)
         places = plane.to_pixel(volume.to_ras((kji + [s.start for s in box])[:, ::-1].astype(float)))
         columns, rows = np.floor(places[:, :2] + 0.5 + _TOLERANCE).astype(int).T
-        mask[known] = logits[rows, columns] > 0
-        uncertainty[known] = doubt(logits)[rows, columns]
+        there = logits[rows, columns]
+        mask[known] = there > 0
+        uncertainty[known] = doubt(there)
     return Patch(box, known, mask, uncertainty)
 
 

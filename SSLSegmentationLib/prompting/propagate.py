@@ -14,6 +14,7 @@ from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompting import crops
 from SSLSegmentationLib.prompting.assemble import Drawn, assembled, share_out
 from SSLSegmentationLib.prompting.between import between
+from SSLSegmentationLib.prompting.boxes import filled_around
 from SSLSegmentationLib.prompting.compose import NOTHING_KEPT, Kept, Patch, around, compose, patch_of
 from SSLSegmentationLib.prompting.crops import Crop
 from SSLSegmentationLib.prompting.follow import follow
@@ -148,7 +149,12 @@ def propagate(
                 for segment, answer in answers.items():
                     if n in found[segment]:
                         continue
-                    patch = patch_of(answer.logits, part_of(stack.plane(n), at.rows, at.columns), stack.volume)
+                    patch = patch_of(
+                        answer.logits,
+                        part_of(stack.plane(n), at.rows, at.columns),
+                        stack.volume,
+                        filled_around(answer.mask),
+                    )
                     found[segment][n] = _Found(patch.trimmed(), answer.score, at, answer.mask)
                     yield _partial(segments[segment], found[segment][n], kept[segment], segment)
                 done += 1
@@ -306,7 +312,9 @@ def _fill(
             distance = between(at.of(ends[0]), at.of(ends[1]), (n - low) / (high - low), (rows, columns))
             # Half a pixel from the outline the chances are about three to one.
             logits = np.clip(2.0 * distance / min(rows, columns), -20, 20).astype(np.float32)
-            patch = patch_of(logits, part_of(stack.plane(n), at.rows, at.columns), stack.volume)
+            patch = patch_of(
+                logits, part_of(stack.plane(n), at.rows, at.columns), stack.volume, filled_around(logits > 0)
+            )
             found[n] = _Found(patch.trimmed(), score, at, logits > 0)
             yield _partial(before, found[n], kept, segment)
 
