@@ -93,15 +93,15 @@ class Files:
 
 
 def _write(array: np.ndarray, path: str) -> None:
-    import SimpleITK as sitk
+    import SimpleITK
 
-    sitk.WriteImage(sitk.GetImageFromArray(array), path, useCompression=path.endswith(".gz"))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), path, useCompression=path.endswith(".gz"))
 
 
 def _read(path: str) -> np.ndarray:
-    import SimpleITK as sitk
+    import SimpleITK
 
-    return sitk.GetArrayFromImage(sitk.ReadImage(path))
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path))
 
 
 class Pickles:

@@ -19,6 +19,7 @@ from time import perf_counter
 
 import numpy as np
 
+from SSLSegmentationLib.engine import calls
 from SSLSegmentationLib.engine.client import Client, HttpxTransport, client_of
 from SSLSegmentationLib.prompts import PointPrompt
 from SSLSegmentationLib.proposal import box_of
@@ -113,11 +114,14 @@ def main() -> None:
         engine.start()
         ours = stack.enter_context(client_of(engine))
         packed = stack.enter_context(Client(HttpxTransport(engine.url, engine.token), compress=True))
+        sent = stack.enter_context(Client(HttpxTransport(engine.url, engine.token)))
+        sent.bring = lambda volume: sent.ask(calls.send_volume(volume, compress=False))
         pipes = [stack.enter_context(other_process(folder)) for _ in range(3)]
         blosc = BloscHttp(pipes[0])
         stack.callback(blosc.close)
         ways = {
             OURS: Ours(ours),
+            "engine, without the file": Ours(sent),
             "engine, compressed as over a network": Ours(packed),
             "blosc2 over HTTP": blosc,
             "pickles in a pipe": Pickles(pipes[1]),

@@ -85,7 +85,7 @@ def test_an_engine_of_ones_own_gives_what_plain_python_gives() -> None:
         assert isinstance(client.models(), list)
         with pytest.raises(InputError, match='The model "none" is not installed here'):
             session.segment("none")
-        with pytest.raises(InputError, match='cannot "propagate" yet'):
+        with pytest.raises(InputError, match='The request lacks "segments"'):
             session.start({"operation": "propagate"}).result()
 
 
@@ -160,7 +160,8 @@ def test_the_second_session_on_a_scan_sends_nothing() -> None:
         transport.send = lambda call: sent.append(f"{call.method} {call.path[:9]}") or send(call)
         client.open(SCAN)
         client.open(SCAN)
-        assert sent == ["GET /volumes/", "POST /volumes", "POST /sessions", "GET /volumes/", "POST /sessions"]
+        scan = ["POST /handover", "POST /handover"]
+        assert sent == ["GET /volumes/", *scan, "POST /sessions", "GET /volumes/", "POST /sessions"]
 
 
 def test_a_client_that_lives_keeps_its_session() -> None:
