@@ -96,24 +96,6 @@ def send_volume(volume: Volume, compress: bool) -> Call[str]:
     return Call("POST", "/volumes", lambda answer: _json(answer)["digest"], {}, body, FRAME, _TRANSFER)
 
 
-def offer_file() -> Call[tuple[str, str]]:
-    """The id and the path of a file to write a scan into, on the engine's own machine; empty where there is none."""
-
-    def read(answer: Answer) -> tuple[str, str]:
-        if answer.status in (403, 404, 405):
-            return "", ""
-        said = _json(answer)
-        return said["id"], said["path"]
-
-    return Call("POST", "/handovers", read)
-
-
-def take_file(id: str, nonce: bytes) -> Call[str]:
-    """The digest of what was written into the file."""
-    body = [json.dumps({"nonce": nonce.hex()}).encode()]
-    return Call("POST", f"/handovers/{id}", lambda answer: _json(answer)["digest"], {}, body, JSON, _TRANSFER)
-
-
 def open_session(digest: str, keep_alive: float | None = None) -> Call[str]:
     body = [json.dumps({"volume": digest, "keep_alive": keep_alive}).encode()]
     return Call("POST", "/sessions", lambda answer: _json(answer)["id"], {}, body, JSON)

@@ -14,17 +14,15 @@ import json
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from SSLSegmentationLib.engine import calls
 from SSLSegmentationLib.engine.calls import Answer, Call, EngineError, EngineLostError, JobState, NotThereError
-from SSLSegmentationLib.engine.handover import clear_away, write_into
 from SSLSegmentationLib.engine.launch import LocalEngine
 from SSLSegmentationLib.engine.results import Labelling, Result
 from SSLSegmentationLib.engine.serve import is_loopback
-from SSLSegmentationLib.engine.wire import digest, events, volume_frame
+from SSLSegmentationLib.engine.wire import digest, events
 from SSLSegmentationLib.errors import Cancelled, InputError
 from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompts import Prompt
@@ -156,20 +154,6 @@ class Client:
         self._sessions.append(session)
         return session
 
-    def bring(self, volume: Volume) -> str:
-        """Bring a scan to the engine, through a file on this machine or else through the connection: its digest."""
-        if not self.compress:  # which is done for other machines
-            id, path = self.ask(calls.offer_file())
-            nonce = write_into(Path(path), volume_frame(volume, compress=False)) if id else None
-            if nonce is not None:
-                try:
-                    return self.ask(calls.take_file(id, nonce))
-                except (NotThereError, InputError):
-                    pass  # the file was no good: the scan is sent
-                finally:
-                    clear_away(Path(path))
-        return self.ask(calls.send_volume(volume, self.compress))
-
     def forget(self, session: RemoteSession) -> None:
         if session in self._sessions:
             self._sessions.remove(session)
@@ -260,7 +244,7 @@ class RemoteSession:
         if not self._id:
             ask = self._client.ask
             if not ask(calls.has_volume(self._digest)):
-                arrived = self._client.bring(self.volume)
+                arrived = ask(calls.send_volume(self.volume, self._client.compress))
                 if arrived != self._digest:
                     raise EngineError(f"{self.volume.name} arrived changed: send it again.")
             opened = ask(calls.open_session(self._digest, self._client.keep_alive))

@@ -81,13 +81,6 @@ def schemas() -> SimpleNamespace:
         spacing: Annotated[list[float], Field(min_length=3, max_length=3, description="Millimetres along i, j, k.")]
         orientation: str
 
-    class Handover(BaseModel):
-        id: Annotated[str, Field(pattern=ID)]
-        path: Annotated[str, Field(description="The file to write into; it holds 32 bytes, the nonce.")]
-
-    class Written(Strict):
-        nonce: Annotated[str, Field(pattern=DIGEST, description="What was in the file, in hexadecimal digits.")]
-
     class Open(Strict):
         volume: Annotated[str, Field(pattern=DIGEST, description="The digest of a scan that was sent.")]
         keep_alive: Annotated[
@@ -139,7 +132,6 @@ def schemas() -> SimpleNamespace:
 
     request = Annotated[Segment | Prompts | Other, Field(discriminator="operation")]
     return SimpleNamespace(
-        Handover=Handover,
         Health=Health,
         Job=Job,
         Model=Model,
@@ -148,5 +140,4 @@ def schemas() -> SimpleNamespace:
         Request=request,
         Scan=Scan,
         Session=Session,
-        Written=Written,
     )

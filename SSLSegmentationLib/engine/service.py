@@ -11,10 +11,8 @@ from typing import Any
 
 from SSLSegmentationLib import __version__
 from SSLSegmentationLib.engine.guard import App, Guard
-from SSLSegmentationLib.engine.handover import Handovers
 from SSLSegmentationLib.engine.keeper import Keeper, Refusal
 from SSLSegmentationLib.engine.routes.about import about_routes
-from SSLSegmentationLib.engine.routes.handovers import handover_routes
 from SSLSegmentationLib.engine.routes.jobs import job_routes
 from SSLSegmentationLib.engine.routes.sessions import session_routes
 from SSLSegmentationLib.engine.schemas import schemas
@@ -53,14 +51,11 @@ def _service(keeper: Keeper) -> Any:
     from fastapi import FastAPI
     from fastapi.concurrency import run_in_threadpool
 
-    handovers = Handovers()
-
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(_sweep(keeper, handovers))
+        sweeping = asyncio.create_task(_sweep(keeper))
         yield
         sweeping.cancel()
-        handovers.close()
         await run_in_threadpool(keeper.close_all)
 
     s = schemas()
@@ -77,7 +72,6 @@ def _service(keeper: Keeper) -> Any:
     _handle_errors(app)
     for routes in (session_routes, job_routes, about_routes):
         app.include_router(routes(keeper, s))
-    app.include_router(handover_routes(keeper, handovers, s))
     return app
 
 
@@ -113,11 +107,10 @@ def _handle_errors(app: Any) -> None:
         return JSONResponse({"detail": "The request ended before its body did: send it again."}, 400)
 
 
-async def _sweep(keeper: Keeper, handovers: Handovers) -> None:
+async def _sweep(keeper: Keeper) -> None:
     while True:
         await asyncio.sleep(_SWEEP_SECONDS)
         keeper.sweep()
-        handovers.sweep()
 
 
 def _described(description: dict[str, Any]) -> dict[str, Any]:

@@ -160,8 +160,7 @@ def test_the_second_session_on_a_scan_sends_nothing() -> None:
         transport.send = lambda call: sent.append(f"{call.method} {call.path[:9]}") or send(call)
         client.open(SCAN)
         client.open(SCAN)
-        scan = ["POST /handover", "POST /handover"]
-        assert sent == ["GET /volumes/", *scan, "POST /sessions", "GET /volumes/", "POST /sessions"]
+        assert sent == ["GET /volumes/", "POST /volumes", "POST /sessions", "GET /volumes/", "POST /sessions"]
 
 
 def test_a_client_that_lives_keeps_its_session() -> None:
