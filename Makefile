@@ -26,6 +26,7 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/installed-test
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt blosc2
 	$(BIN)/python -m Testing.benchmarks
 
 format: $(VENV)/installed-test

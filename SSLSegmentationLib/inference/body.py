@@ -7,7 +7,7 @@ import numpy as np
 from SSLSegmentationLib.volume import Volume
 
 _COARSE_MM = 4.0
-_MARGIN_MM = 10.0
+_MARGIN_MM = 5.0
 _SMALLEST_PART = 0.02  # of the largest: arms and legs count as body, the table and the blanket do not
 
 

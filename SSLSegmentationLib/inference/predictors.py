@@ -51,7 +51,7 @@ class TorchPredictor:
             with torch.inference_mode(), torch.autocast(self._device.type, half, enabled=self._precision != "f32"):
                 stacked = torch.stack(group)[:, None].to(self._device).to(memory_format=self._layout)
                 logits = self._network(stacked)
-            yield from logits.float()
+            yield from logits.to(_score_type(self._precision))
 
 
 class OpenVinoPredictor:
@@ -60,7 +60,8 @@ class OpenVinoPredictor:
     def __init__(self, network: Module, patch: tuple[int, int, int], precision: Precision, at_once: int) -> None:
         import torch
 
-        compiled = compile_for_cpu(network, torch.zeros((1, 1, *patch)), precision, at_once)
+        example = torch.zeros((1, 1, *patch))
+        compiled = compile_for_cpu(network, example, precision, at_once, half_results=precision != "f32")
         self._requests = [compiled.create_infer_request() for _ in range(at_once + 1)]  # one more waits at the door
 
     def run(self, tiles: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
@@ -126,7 +127,9 @@ def _openvino():
     return openvino
 
 
-def compile_for_cpu(network: Module, example: Tensor, precision: Precision, at_once: int = 1):
+def compile_for_cpu(
+    network: Module, example: Tensor, precision: Precision, at_once: int = 1, *, half_results: bool = False
+):
     """A network as OpenVINO's compiled model, for inputs of the example's size and that many of them at once."""
     import warnings
 
@@ -143,6 +146,12 @@ def compile_for_cpu(network: Module, example: Tensor, precision: Precision, at_o
         except Exception as error:  # whatever the exporter or the converter stumbles over
             name = type(network).__name__
             raise CannotConvert(f"{name} cannot be converted for OpenVINO: choose the backend torch.") from error
+    if half_results:
+        from openvino.preprocess import PrePostProcessor
+
+        processor = PrePostProcessor(model)
+        processor.output(0).tensor().set_element_type(openvino.Type.f16)
+        model = processor.build()
     settings = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "NUM_STREAMS": at_once,
@@ -150,6 +159,13 @@ def compile_for_cpu(network: Module, example: Tensor, precision: Precision, at_o
         "INFERENCE_PRECISION_HINT": precision,
     }
     return openvino.Core().compile_model(model, "CPU", settings)
+
+
+def _score_type(precision: Precision):
+    """What logits are handed on in: those of a half-precision network need no more than half."""
+    import torch
+
+    return torch.float32 if precision == "f32" else torch.float16
 
 
 def has_dropout(network: Module) -> bool:

@@ -222,7 +222,7 @@ class Segmenter:
         """Mean probabilities of the passes, and below them the mean of their entropies."""
         import torch
 
-        opinions = [(self._all_classes(one) / self.rule.temperature).softmax(dim=0) for one in logits]
+        opinions = [(self._all_classes(one).float() / self.rule.temperature).softmax(dim=0) for one in logits]
         spread = torch.stack([entropy(opinion) for opinion in opinions]).mean(dim=0)
         return torch.cat([torch.stack(opinions).mean(dim=0), spread[None]])
 

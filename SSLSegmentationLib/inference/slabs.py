@@ -35,6 +35,7 @@ class SlabMean:
         self._rows = weight.shape[0]
         self._base = 0  # the row of the grid that the buffers begin with
         self._sums: Tensor | None = None
+        self._factor = weight
         self._weights: Tensor | None = None
 
     def add(self, scores: Tensor, corner: tuple[int, int, int]) -> Iterator[Slab]:
@@ -43,11 +44,13 @@ class SlabMean:
 
         if self._sums is None:
             device = self._weight.device
-            self._sums = torch.zeros((scores.shape[0], self._rows, *self._grid[1:]), device=device)
+            # Sums in the precision of the scores: half of it is more than a network that computes in half gives.
+            self._sums = torch.zeros((scores.shape[0], self._rows, *self._grid[1:]), device=device, dtype=scores.dtype)
+            self._factor = self._weight.to(scores.dtype)
             self._weights = torch.zeros((self._rows, *self._grid[1:]), device=device)
         yield from self._finished_before(corner[0])
         place = tuple(slice(c, c + side) for c, side in zip(corner[1:], self._weight.shape[1:], strict=True))
-        self._sums[(slice(None), slice(None), *place)].addcmul_(scores.to(self._sums.device), self._weight)
+        self._sums[(slice(None), slice(None), *place)].addcmul_(scores.to(self._sums.device), self._factor)
         self._weights[(slice(None), *place)] += self._weight
 
     def rest(self) -> Iterator[Slab]:

@@ -45,4 +45,5 @@ class Eager:
         for tile in tiles:
             self.seen += 1
             with torch.inference_mode():
-                yield self.network(tile[None, None].contiguous())[0]
+                logits = self.network(tile[None, None].contiguous())[0]
+            yield logits  # outside: a generator that is left half-way would leave the mode on for the whole process

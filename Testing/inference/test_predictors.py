@@ -159,12 +159,19 @@ def test_without_dropout_asked_for_every_pass_is_the_same():
     assert torch.equal(first, second)
 
 
-def test_half_precision_is_near_and_comes_back_as_float():
+@pytest.mark.parametrize("kind", ["torch", "openvino"])
+def test_half_precision_is_near_and_is_handed_on_in_half(kind: str):
     network, given = small_network(), tiles(1, (8, 8, 8))
     (expected,) = eagerly(network, given)
-    (result,) = collected(TorchPredictor(network, "cpu", "bf16"), given)
-    assert result.dtype == torch.float32
-    torch.testing.assert_close(result, expected, atol=3e-2, rtol=3e-2)
+    precision = best_precision("cpu") if kind == "openvino" else "bf16"
+    made = (
+        TorchPredictor(network, "cpu", "bf16")
+        if kind == "torch"
+        else OpenVinoPredictor(network, (8, 8, 8), precision, 1)
+    )
+    (result,) = collected(made, given)
+    assert result.dtype == (torch.float32 if precision == "f32" else torch.float16)
+    torch.testing.assert_close(result.float(), expected, atol=3e-2, rtol=3e-2)
 
 
 def test_the_precision_of_this_machine_is_one_it_can_use():
