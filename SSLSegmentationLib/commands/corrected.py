@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from SSLSegmentationLib.commands.console import people
-from SSLSegmentationLib.commands.results import REPORT, SEGMENTATION, SHEET, UNCERTAINTY
+from SSLSegmentationLib.commands.results import REPORT, SEGMENTATION, SHEET, UNCERTAINTY, together
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.segmentation import read_segmentation, write_segmentation
 from SSLSegmentationLib.io.write import write_volume
@@ -25,7 +23,7 @@ from SSLSegmentationLib.prompting.compose import Kept
 from SSLSegmentationLib.prompting.picture import Window
 from SSLSegmentationLib.prompting.protocol import Promptable
 from SSLSegmentationLib.prompting.stack import Stack, acquired, slices_across, slices_along
-from SSLSegmentationLib.proposal import Cropped, Proposal
+from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal
 from SSLSegmentationLib.report.report import build_report, write_report
 from SSLSegmentationLib.report.sheet import write_sheet
 from SSLSegmentationLib.volume import Volume
@@ -153,9 +151,8 @@ def write_corrected(
     for name, mask in opened.segments.items():
         if name not in proposals:
             voxels[mask.box][mask.bits] = _value(labels, name)
-    nothing = Cropped((slice(0, 0),) * 3, np.zeros((0, 0, 0), dtype=bool))
     for name, proposal in proposals.items():
-        mask = proposal.accepted_into(opened.segments.get(name, nothing))
+        mask = proposal.accepted_into(opened.segments.get(name, NOTHING))
         voxels[mask.box][mask.bits] = _value(labels, name)
         if proposal.uncertainty is not None:
             np.maximum(doubt[proposal.box], proposal.uncertainty, out=doubt[proposal.box])
@@ -169,8 +166,7 @@ def write_corrected(
             entry["score"] = round(proposal.score, 4)
     report = {**numbers_of_all, **{key: value for key, value in report.items() if key != "model"}}
     report["remarks"] = [*opened.remarks, *report["remarks"]]
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=out) as folder:
-        beside = Path(folder)
+    with together(out) as (beside, placed):
         write_segmentation(beside / SEGMENTATION, labelmap, labels)
         tick("Writing", 0.3)
         write_volume(uncertainty, beside / UNCERTAINTY)
@@ -178,10 +174,7 @@ def write_corrected(
         write_sheet(beside / SHEET, scan, labelmap, uncertainty, labels, title=scan.name, millilitres=millilitres)
         write_report(beside / REPORT, report)
         tick("Writing", 1.0)
-        written = sorted(beside.iterdir())
-        for file in written:
-            os.replace(file, out / file.name)
-    return report, [out / file.name for file in written]
+    return report, placed
 
 
 def result_of(steps: Generator[Proposal, None, R]) -> R:

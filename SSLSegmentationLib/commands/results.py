@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,25 @@ def report_of(scan: Volume, package: ModelPackage, found: Segmentation) -> dict[
     return report
 
 
+@contextmanager
+def together(out: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """A folder beside to write into, and the list of where its files are, filled once the block ends well.
+
+    The files are moved one by one: a crash leaves whole files only, and an error or a cancel none at all.
+    """
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=out) as folder:
+        placed: list[Path] = []
+        yield Path(folder), placed
+        for file in sorted(Path(folder).iterdir()):
+            os.replace(file, out / file.name)
+            placed.append(out / file.name)
+
+
 def write_results(
     out: Path, scan: Volume, package: ModelPackage, found: Segmentation, report: dict[str, Any], tick: Tick = silent
 ) -> list[Path]:
-    """Write everything into a folder beside, then move file by file: a crash leaves whole files only."""
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=out) as folder:
-        beside = Path(folder)
+    """Write everything there is of a segmentation; the paths of the files."""
+    with together(out) as (beside, placed):
         tick("Writing", 0.0)
         write_segmentation(beside / SEGMENTATION, found.labels, package.labels)
         tick("Writing", 0.3)
@@ -95,7 +109,4 @@ def write_results(
         )
         write_report(beside / REPORT, report)
         tick("Writing", 1.0)
-        written = sorted(beside.iterdir())
-        for file in written:
-            os.replace(file, out / file.name)
-        return [out / file.name for file in written]
+    return placed
