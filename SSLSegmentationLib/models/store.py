@@ -20,9 +20,10 @@ from typing import Any
 
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.atomic import replacing
+from SSLSegmentationLib.io.locks import locked
 from SSLSegmentationLib.models.archive import safe_path
 from SSLSegmentationLib.models.catalogue import Entry, Kind, Licence, is_hash, is_id, load_catalogue, near
-from SSLSegmentationLib.models.locks import locked
+from SSLSegmentationLib.models.package import ModelPackage
 from SSLSegmentationLib.models.read import METADATA, WEIGHTS_ENDINGS, from_plain, read_package
 from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.resources import resource
@@ -128,7 +129,7 @@ def find(name: str | Path, folder: Path | str | None = None, catalogue: dict[str
         return model
     path = Path(text).expanduser()
     if path.is_dir():
-        return Installed(path, _record_of(path))
+        return Installed(path, record_of(read_package(path)))
     if path.is_file():
         raise InputError(f'{path.name} is a file: add it to the models with "sslseg models add" and use its id.')
     if len(path.parts) > 1 or text.startswith((".", "~")):
@@ -145,7 +146,7 @@ def look(folder: Path, bundled: bool = False) -> Installed:
     """What is in the folder of one model; damage is found out as far as it shows without reading every byte."""
     if not (folder / RECORD).exists() and (folder / METADATA).exists():  # put there by hand, or bundled
         try:
-            return Installed(folder, _record_of(folder), bundled)
+            return Installed(folder, record_of(read_package(folder)), bundled)
         except InputError as error:
             return Installed(folder, _blank(folder.name), bundled, str(error).rstrip("."))
     try:
@@ -313,6 +314,15 @@ def check_record(data: Any, where: str, id_: str | None = None) -> Record:
     return record
 
 
+def record_of(package: ModelPackage) -> Record:
+    """The record of a package that has none: what the package says of itself."""
+    segments = ", ".join(label.name for label in package.labels)
+    licence = Licence(package.licence or "not stated")
+    return Record(
+        FORMAT, package.id, package.title, "package", licence, (), "", segments=segments, modality=package.modality
+    )
+
+
 def hash_file(path: Path, watch: Callable[[int], None] = lambda count: None) -> str:
     """SHA-256 of a file; `watch` is told how many bytes each step has read."""
     digest = hashlib.sha256()
@@ -347,16 +357,6 @@ def forget_pin(store: Path, id_: str) -> bool:
     known = read_pin(store, id_) is not None
     (store / ".pins" / f"{id_}.json").unlink(missing_ok=True)
     return known
-
-
-def _record_of(folder: Path) -> Record:
-    """The record of a package that has none: what the package says of itself."""
-    package = read_package(folder)
-    segments = ", ".join(label.name for label in package.labels)
-    licence = Licence(package.licence or "not stated")
-    return Record(
-        FORMAT, package.id, package.title, "package", licence, (), "", segments=segments, modality=package.modality
-    )
 
 
 def _blank(id_: str) -> Record:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from SSLSegmentationLib.errors import Cancelled, InputError
+from SSLSegmentationLib.io.locks import locked
 from SSLSegmentationLib.models import install, pack, store
 from SSLSegmentationLib.models.catalogue import Entry, Licence
-from SSLSegmentationLib.models.locks import locked
 from SSLSegmentationLib.models.write import write_package
 from Testing.models.packages import small_package, state_of
 from Testing.models.server import file, serving
