@@ -23,6 +23,7 @@ _MOST_VALUES = 1000
 _MOST_TENSORS = 5_000  # the largest networks of the list have about a thousand
 
 _MONAI = "monai.networks.nets."
+_OURS = "SSLSegmentationLib.models.nets."
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,14 @@ NETWORKS: dict[str, Allowed] = {
     "UNETR": Allowed(_MONAI + "unetr"),
     "UNet": Allowed(_MONAI + "unet"),
     "VNet": Allowed(_MONAI + "vnet"),
+    "Peers": Allowed(_OURS + "peers"),
+    "ResVNet3D": Allowed(_OURS + "resvnet"),
+    "SliceBasicUNet": Allowed(_OURS + "slices"),
+    "SliceUNet": Allowed(_OURS + "slices"),
+    "VNet3D": Allowed(_OURS + "vnet"),
+    "WSResUNet3D": Allowed(_OURS + "ws_resunet"),
 }
-"""By the name a package uses. The project's own networks are listed here as well, with the module they live in."""
+"""By the name a package uses: those of MONAI, then the project's own."""
 
 
 def network_name(target: Any, where: str) -> str:
@@ -97,7 +104,7 @@ def outline(definition: dict[str, Any], where: str, most_numbers: int) -> dict[s
     import torch
 
     with torch.device("meta"), _linspace_on_cpu(), _stop_beyond(most_numbers, where):
-        network = _construct(definition, where)
+        network = construct(definition, where)
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
@@ -106,7 +113,7 @@ def build(definition: dict[str, Any], where: str) -> torch.nn.Module:
     import torch
 
     with torch.random.fork_rng(devices=[]):  # what the caller draws next must not depend on which model was loaded
-        return _construct(definition, where)
+        return construct(definition, where)
 
 
 def single_output(network: torch.nn.Module, name: str) -> torch.nn.Module:
@@ -128,7 +135,8 @@ def _logits(network: torch.nn.Module, index: int) -> torch.nn.Module:
     return FinalLogits()
 
 
-def _construct(definition: dict[str, Any], where: str) -> torch.nn.Module:
+def construct(definition: dict[str, Any], where: str) -> torch.nn.Module:
+    """The network with weights from torch's random numbers, for a definition that `check_network` has seen."""
     name = definition["_target_"]
     allowed = NETWORKS[name]
     kind = getattr(importlib.import_module(allowed.module), name)

@@ -37,6 +37,15 @@ DEFINITIONS = {
     "UNETR": {"img_size": 32, "feature_size": 2, "hidden_size": 12, "mlp_dim": 8, "num_heads": 2},
     "UNet": {"spatial_dims": 3, "channels": [2, 4], "strides": [2]},
     "VNet": {"dropout_prob_down": None},
+    "Peers": {
+        "first": {"network": "VNet3D", "widths": [2, 4], "convolutions": [1, 1]},
+        "second": {"network": "BasicUNet", "features": [2, 2, 4, 4, 4, 2]},
+    },
+    "ResVNet3D": {"widths": [2, 4, 4], "blocks": [1, 2], "convolutions": [1, 1]},
+    "SliceBasicUNet": {"features": [2, 2, 4, 4, 4, 2]},
+    "SliceUNet": {"widths": [2, 4, 4]},
+    "VNet3D": {"widths": [2, 4, 4], "convolutions": [1, 2, 1], "norm": "instance"},
+    "WSResUNet3D": {"widths": [8, 8, 16], "blocks": [1, 1, 2], "dilated_blocks": 1},
 }  # fmt: skip
 SIDES = {"SwinUNETR": 64, "VNet": 16}
 NEED_EINOPS = {"SwinUNETR", "UNETR"}
