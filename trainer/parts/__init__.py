@@ -1,0 +1,1 @@
+"""Parts that methods are made of: losses, heads, corruptions, samplers. Functions of tensors wherever possible."""
