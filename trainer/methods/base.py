@@ -56,7 +56,7 @@ class Method(LightningModule):
 
     @classmethod
     def batches(
-        cls, plan: Plan, store: Store, split: Split, settings: Any, *, steps: int, seed: int, rank: int
+        cls, plan: Plan, store: Store, split: Split, settings: Any, *, steps: int, seed: int, rank: int, world: int
     ) -> Dataset:
         """The batches of this method: item n is the whole batch of step n, the same whenever it is asked for."""
         raise NotImplementedError
