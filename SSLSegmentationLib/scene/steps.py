@@ -1,0 +1,20 @@
+"""Long work in pieces: a generator that pauses where the window may look up, and ends with a result."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Steps = Generator[None, None, T]
+"""Each piece takes a few hundredths of a second. Closing it before the end leaves the scene as it was."""
+
+
+def finish(steps: Steps[T]) -> T:
+    """Do all pieces at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value

@@ -1,0 +1,230 @@
+"""Writing into the user's segments: through Slicer's editor logic, one undo step for whatever is accepted together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import slicer
+
+from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.labels import Label
+from SSLSegmentationLib.proposal import Cropped, Proposal
+from SSLSegmentationLib.scene.arrays import extent_of, oriented_image
+from SSLSegmentationLib.scene.editing import allowed, locked_among, overwritten, takes_back
+from SSLSegmentationLib.scene.grids import carried
+from SSLSegmentationLib.scene.segments import (
+    add_segment,
+    is_locked,
+    lattice_of,
+    mask_of,
+    prepare,
+    scan_to_segmentation,
+    segment_of,
+)
+from SSLSegmentationLib.scene.steps import Steps, finish
+
+_UNDO_STEPS = 10  # as many as the Segment Editor keeps
+
+
+class History(Protocol):
+    """Where the states of the segmentation are kept: the writer's own, or that of a Segment Editor in the window."""
+
+    def save(self) -> None: ...
+
+    def undo(self) -> None: ...
+
+    def redo(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """What accepting has done to one segment."""
+
+    segment_id: str
+    added: int
+    removed: int
+    withheld: int
+    """Voxels that were proposed but may not change: outside the editable area, or in a locked segment."""
+
+
+class SegmentWriter:
+    """Accepts what is proposed into the segmentation of a Segment Editor node, under the rules set there.
+
+    Slicer's editor widget keeps its history to itself, so in the window the writer is given a History that speaks to
+    the widget: then painting and accepting share one row of undo steps.
+    """
+
+    def __init__(self, editor: slicer.vtkMRMLSegmentEditorNode, history: History | None = None) -> None:
+        self.editor = editor
+        self.history = history or OwnHistory(editor)
+        # The rules are applied here, inside the box that changes; the logic is left with a node that allows all.
+        self._free = slicer.vtkMRMLSegmentEditorNode()
+        self._free.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+        self._free.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._logic.SetSegmentEditorNode(self._free)
+
+    def close(self) -> None:
+        self._logic.SetSegmentEditorNode(None)
+        if isinstance(self.history, OwnHistory):
+            self.history.close()
+
+    def accept(self, proposal: Proposal, segment_id: str) -> Written:
+        return self.accept_all({segment_id: proposal})[0]
+
+    def accept_all(
+        self, proposals: Mapping[str, Proposal], fresh: Sequence[tuple[Label, Cropped]] = ()
+    ) -> list[Written]:
+        """Write proposals into segments, and `fresh` masks into new segments, as one undo step."""
+        return finish(self.accepting(proposals, fresh))
+
+    def accepting(
+        self, proposals: Mapping[str, Proposal], fresh: Sequence[tuple[Label, Cropped]] = ()
+    ) -> Steps[list[Written]]:
+        """The same in pieces, segment by segment; closed before the end, it takes back what it has written."""
+        node, scan = self._nodes()
+        for segment_id in proposals:
+            if is_locked(node, segment_id):
+                name = segment_of(node, segment_id).GetName()
+                raise InputError(f"{name} is locked: unlock it to accept changes into it.")
+        if not fresh and not any((p.mask != p.before).any() for p in proposals.values()):
+            return [Written(segment_id, 0, 0, 0) for segment_id in proposals]
+        prepare(node, scan)
+        self.history.save()
+        written, done = [], False
+        try:
+            for segment_id, proposal in proposals.items():
+                written.append(self._write(segment_id, proposal))
+                yield
+            for label, mask in fresh:
+                segment_id = add_segment(node, label)
+                proposal = Proposal(mask.box, mask.bits, np.zeros_like(mask.bits), 1.0)
+                written.append(self._write(segment_id, proposal))
+                yield
+            done = True
+        finally:
+            if not done:
+                self.history.undo()
+        return written
+
+    def split(self, segment_id: str, smallest: int = 1) -> list[str]:
+        """Give every connected part of a segment a segment of its own, the largest keeps the first; all their ids.
+
+        Parts of less than `smallest` voxels stay with the largest.
+        """
+        from scipy import ndimage
+
+        node, scan = self._nodes()
+        if is_locked(node, segment_id):
+            raise InputError(f"{segment_of(node, segment_id).GetName()} is locked: unlock it to split it.")
+        mask = mask_of(node, segment_id, scan)
+        parts, count = ndimage.label(mask.bits, structure=np.ones((3, 3, 3), dtype=bool))
+        if count < 2:
+            return [segment_id]
+        sizes = np.bincount(parts.ravel())
+        own = [number for number in np.argsort(-sizes[1:], kind="stable")[1:] + 1 if sizes[number] >= smallest]
+        self.history.save()
+        segment = segment_of(node, segment_id)
+        ids = [segment_id]
+        for count, number in enumerate(own, start=2):
+            label = Label(0, f"{segment.GetName()} {count}", tuple(segment.GetColor()), segment.GetTerminology() or "")
+            part = Cropped(mask.box, parts == number).tight()
+            self._remove(segment_id, part)
+            ids.append(add_segment(node, label))
+            self._add(ids[-1], part)
+        return ids
+
+    def undo(self) -> None:
+        self.history.undo()
+
+    def redo(self) -> None:
+        self.history.redo()
+
+    def _nodes(self) -> tuple[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLScalarVolumeNode]:
+        node, scan = self.editor.GetSegmentationNode(), self.editor.GetSourceVolumeNode()
+        if node is None:
+            raise InputError("There is no segmentation to write into: choose one, or make a new one.")
+        if scan is None or scan.GetImageData() is None:
+            raise InputError("There is no scan to segment: choose one.")
+        return node, scan
+
+    def _write(self, segment_id: str, proposal: Proposal) -> Written:
+        node, scan = self._nodes()
+        box, added, removed = proposal.box, proposal.added, proposal.removed
+        wanted = int(added.sum() + removed.sum())
+        if not wanted:
+            return Written(segment_id, 0, 0, 0)
+        free = allowed(self.editor, segment_id, box)
+        added, removed = added & free, removed & free
+        yielding = overwritten(self.editor, segment_id)
+        taking = takes_back(self.editor, segment_id)
+        for other in locked_among(self.editor, yielding):
+            added &= ~mask_of(node, other, scan, box).within(box)
+        if taking and is_locked(node, taking):
+            removed &= mask_of(node, taking, scan, box).within(box)
+        self._remove(segment_id, Cropped(box, removed))
+        if taking:
+            self._add(taking, Cropped(box, removed))
+        for other in yielding:
+            self._remove(other, Cropped(box, added & mask_of(node, other, scan, box).within(box)))
+        self._add(segment_id, Cropped(box, added))
+        counts = int(added.sum()), int(removed.sum())
+        return Written(segment_id, *counts, wanted - sum(counts))
+
+    def _add(self, segment_id: str, mask: Cropped) -> None:
+        # What has to give way has done so. Otherwise Slicer goes through every other segment of the segmentation.
+        self._free.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
+        self._modify(segment_id, mask, slicer.vtkSlicerSegmentEditorLogic.ModificationModeAdd)
+
+    def _remove(self, segment_id: str, mask: Cropped) -> None:
+        # Removing overwrites nobody, but unless it may, Slicer moves the segment to a layer of its own first.
+        self._free.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
+        self._modify(segment_id, mask, slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove)
+
+    def _modify(self, segment_id: str, mask: Cropped, mode: int) -> None:
+        """Change a segment where a mask on the scan's grid is set, and nothing beside it."""
+        mask = mask.tight()
+        if not mask.bits.any():
+            return
+        node, scan = self._nodes()
+        lattice = lattice_of(node, segment_id)
+        placed = carried(mask, np.linalg.inv(lattice) @ scan_to_segmentation(node, scan))
+        if not placed.bits.any():
+            return
+        image = oriented_image(placed.bits, placed.box, lattice)
+        # The extent keeps the logic from going through the whole segment.
+        self._logic.ModifySegmentByLabelmap(node, segment_id, image, mode, extent_of(placed.box), False, False)
+
+
+class OwnHistory:
+    """Undo steps of a segmentation where no Segment Editor widget keeps them."""
+
+    def __init__(self, editor: slicer.vtkMRMLSegmentEditorNode) -> None:
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._logic.SetSegmentEditorNode(editor)
+        self._logic.SetMaximumNumberOfUndoStates(_UNDO_STEPS)
+
+    def save(self) -> None:
+        self._logic.SaveStateForUndo()
+
+    def undo(self) -> None:
+        if self._logic.CanUndo():
+            self._logic.Undo()
+
+    def redo(self) -> None:
+        if self._logic.CanRedo():
+            self._logic.Redo()
+
+    @property
+    def can_undo(self) -> bool:
+        return self._logic.CanUndo()
+
+    @property
+    def can_redo(self) -> bool:
+        return self._logic.CanRedo()
+
+    def close(self) -> None:
+        self._logic.SetSegmentEditorNode(None)

@@ -1,0 +1,43 @@
+"""Slicer's own scene for these tests; an error or a warning of VTK fails the test in which it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="needs Slicer's libraries, pip install slicer-core==5.12.4.0")
+if not hasattr(slicer, "vtkMRMLSegmentationNode"):
+    pytest.skip("the installed package slicer is not 3D Slicer", allow_module_level=True)
+
+
+@pytest.fixture(scope="session")
+def vtk_errors() -> list[str]:
+    from Testing.scene.boot import VtkErrors
+
+    return VtkErrors().told
+
+
+@pytest.fixture(scope="session")
+def application(vtk_errors: list[str]) -> SimpleNamespace:
+    from Testing.scene.boot import boot
+
+    return boot()
+
+
+@pytest.fixture(autouse=True)
+def no_vtk_errors(vtk_errors: list[str]) -> Iterator[None]:
+    vtk_errors.clear()
+    yield
+    told = list(vtk_errors)
+    vtk_errors.clear()
+    assert not told, "VTK reported:\n" + "\n".join(told)
+
+
+@pytest.fixture
+def scene(application: SimpleNamespace) -> Iterator[slicer.vtkMRMLScene]:
+    """The scene, empty at first and emptied afterwards."""
+    application.scene.Clear(False)
+    yield application.scene
+    application.scene.Clear(False)
