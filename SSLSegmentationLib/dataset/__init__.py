@@ -1,1 +1,1 @@
-"""Export of corrected cases, their provenance, the work list, DICOM SEG."""
+"""Corrected cases as training data: export with provenance, and what comes before and after it."""
