@@ -1,4 +1,4 @@
-"""Proposal: what an operation suggests for a segment. Nothing changes until it is accepted."""
+"""Proposal: what an operation suggests for a segment, and how it got there. Nothing changes until it is accepted."""
 
 from __future__ import annotations
 
@@ -74,9 +74,46 @@ class Proposal:
     def removed(self) -> np.ndarray:
         return self.before & ~self.mask
 
+    @property
+    def nbytes(self) -> int:
+        doubt = 0 if self.uncertainty is None else self.uncertainty.nbytes
+        return self.mask.nbytes + self.before.nbytes + doubt
+
     def accepted_into(self, segment: Cropped) -> Cropped:
         """The segment with the proposal in it."""
         return segment.patched(self.box, self.mask)
+
+
+@dataclass(frozen=True)
+class PartReport:
+    """What refining made of one connected part of a segment on one slice."""
+
+    slice: int
+    segment: str
+    accepted: bool
+    reason: str
+    """Why it was kept as it was; empty if it was refined."""
+    pixels: int
+    score: float = 0.0
+    overlap: float = 0.0
+    area_ratio: float = 0.0
+    inside: float = 0.0
+
+
+@dataclass(frozen=True)
+class End:
+    """Why a segment was not followed further."""
+
+    segment: str
+    step: int
+    """1 or -1: towards growing or falling slice numbers."""
+    start: int
+    """The known slice it was followed from."""
+    last: int
+    """The last slice it was found on."""
+    reason: str
+    """The object "ended", it "leaked", as far as allowed ("limit"), at the "border" of the scan, or it has "met"
+    another known slice."""
 
 
 def propose(

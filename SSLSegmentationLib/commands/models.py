@@ -19,7 +19,8 @@ from SSLSegmentationLib.models import install, store
 from SSLSegmentationLib.models import pack as packing
 from SSLSegmentationLib.models.catalogue import VARIABLE as CATALOGUE_VARIABLE
 from SSLSegmentationLib.models.catalogue import Entry, Licence, load_catalogue, near, size_text
-from SSLSegmentationLib.models.store import Installed, Record
+from SSLSegmentationLib.models.overview import Known, known_models
+from SSLSegmentationLib.models.store import Installed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,9 +57,7 @@ def list_models(catalogue: Path = CATALOGUE, folder: Path = FOLDER, json: bool =
     "available" models are downloaded with `sslseg models get ID`. "by hand" means that only a person can get the file,
     in a browser; `sslseg models get ID` says where. "damaged" models are mended by getting or adding them again.
     """
-    entries = load_catalogue(catalogue)
-    here = {model.id: model for model in store.installed(folder)}
-    rows = [_row(id_, here.get(id_), entries.get(id_)) for id_ in dict.fromkeys([*here, *entries])]
+    rows = [_row(known) for known in known_models(folder, load_catalogue(catalogue))]
     if json:
         print_json({"folder": str(store.models_folder(folder)), "models": rows})
         return
@@ -124,7 +123,7 @@ def get(
         if entry.sha256 is None:
             _say(f"No SHA-256 is published for it; from now on it has to be {model.record.sha256}.", quiet or json)
     if json:
-        print_json([_row(model.id, model, entries.get(model.id)) for model in results])
+        print_json([_row(Known(model.id, entries.get(model.id), model)) for model in results])
 
 
 @app.command()
@@ -226,7 +225,7 @@ def add(
         else:
             model = install.add_package(path, folder, tick)
     if json:
-        print_json(_row(model.id, model, entries.get(model.id)))
+        print_json(_row(Known(model.id, entries.get(model.id), model)))
     _say(f"{model.id} is installed in {model.folder}", quiet or json)
 
 
@@ -276,22 +275,18 @@ def unpack(
         _say(f"{id_} is installed already.", quiet or json)
 
 
-def _row(id_: str, model: Installed | None, entry: Entry | None) -> dict[str, Any]:
+def _row(known: Known) -> dict[str, Any]:
     """What the table and the JSON say of one model."""
-    about: Record | Entry = model.record if model and (not model.damage or entry is None) else entry
-    if model is None:
-        state = "available" if entry.address else "by hand"
-    else:
-        state = "damaged" if model.damage else "bundled" if model.bundled else "installed"
+    about, entry, model = known.about, known.entry, known.model
     return {
-        "id": id_,
+        "id": known.id,
         "title": about.title,
         "segments": about.segments,
         "kind": about.kind,
         "modality": about.modality,
         "licence": dataclasses.asdict(about.licence),
-        "bytes": model.bytes if model else entry.bytes,
-        "state": state,
+        "bytes": known.bytes,
+        "state": known.state,
         "damage": model.damage if model else "",
         "folder": str(model.folder) if model else None,
         "address": entry.address if entry else None,

@@ -45,7 +45,6 @@ def prompt(
     from SSLSegmentationLib.commands.results import prepare_folder
     from SSLSegmentationLib.io.read import read_volume
     from SSLSegmentationLib.prompting.ask import ask
-    from SSLSegmentationLib.prompting.compose import Patch, compose
     from SSLSegmentationLib.prompting.grow import grow
     from SSLSegmentationLib.proposal import NOTHING
 
@@ -64,9 +63,8 @@ def prompt(
         tick("Reading", 1.0)
         if network is None:
             before = opened.segments.get(segment, NOTHING)
-            grown = grow(volume, prompts, before, tick)
-            everything = Patch(grown.box, grown.mask | True, grown.mask, grown.uncertainty)
-            proposals = {segment: compose(before, everything, score=grown.score, kept=kept[segment], segment=segment)}
+            grown = grow(volume, prompts, before, kept=kept[segment], segment=segment, tick=tick)
+            proposals = {segment: grown}
             remarks.append("No model that takes prompts was used: a region was grown over similar grey values.")
         else:
             proposals = ask(

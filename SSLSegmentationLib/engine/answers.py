@@ -12,7 +12,7 @@ import numpy as np
 from SSLSegmentationLib.engine.frames import Buffer, in_pieces
 from SSLSegmentationLib.engine.jobs import Job
 from SSLSegmentationLib.engine.keeper import Opened
-from SSLSegmentationLib.engine.results import Labelling, Result
+from SSLSegmentationLib.engine.results import Labelling, Proposals, Result
 from SSLSegmentationLib.engine.uploads import disk_may_be_full
 from SSLSegmentationLib.engine.wire import FRAME
 from SSLSegmentationLib.io.segmentation import write_segmentation
@@ -62,15 +62,6 @@ def job_json(job: Job) -> dict[str, Any]:
     }
 
 
-def model_json(package: Any) -> dict[str, Any]:
-    labels = [
-        {"value": one.value, "name": one.name, "color": one.color, "terminology": one.terminology}
-        for one in package.labels
-    ]
-    about = ("id", "title", "version", "modality", "licence", "description")
-    return {**{name: getattr(package, name) for name in about}, "labels": labels}
-
-
 def frame_response(buffers: list[Buffer], headers: dict[str, str] | None = None) -> Any:
     """Small answers in one piece, large ones as a stream, so that others are answered in between."""
     from fastapi.responses import Response, StreamingResponse
@@ -87,13 +78,16 @@ def frame_response(buffers: list[Buffer], headers: dict[str, str] | None = None)
 
 
 def as_file(result: Result, volume: Volume, form: str) -> bytes:
-    """The labels, or the proposed mask, as .seg.nrrd or .nii.gz on the grid of the scan."""
+    """The labels, or the proposed masks, as .seg.nrrd or .nii.gz on the grid of the scan; later segments lie on top."""
     if isinstance(result, Labelling):
         labels, names = result.labels, result.names
     else:
-        mask = np.zeros(volume.shape, np.uint8)
-        mask[result.box] = result.mask
-        labels, names = volume.with_voxels(mask), (Label(1, result.segment or "segment"),)
+        several = list(result.segments.values()) if isinstance(result, Proposals) else [result]
+        voxels = np.zeros(volume.shape, np.min_scalar_type(len(several)))
+        for value, proposal in enumerate(several, start=1):
+            voxels[proposal.box][proposal.mask] = value
+        names = tuple(Label(value, one.segment or "segment") for value, one in enumerate(several, start=1))
+        labels = volume.with_voxels(voxels)
     with disk_may_be_full(), tempfile.TemporaryDirectory(prefix="sslseg-") as folder:
         path = Path(folder) / ("labels.nii.gz" if form == "nifti" else "labels.seg.nrrd")
         if form == "nifti":

@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 from SSLSegmentationLib.engine.frames import Buffer
 from SSLSegmentationLib.engine.jobs import ENDED, State
+from SSLSegmentationLib.engine.requests import Request, request_json
 from SSLSegmentationLib.engine.results import Result
-from SSLSegmentationLib.engine.wire import FRAME, mask_frame, prompt_json, read_result_frame, volume_frame
+from SSLSegmentationLib.engine.wire import FRAME, mask_frame, read_result_frame, volume_frame
 from SSLSegmentationLib.errors import InputError
-from SSLSegmentationLib.prompts import Prompt
 from SSLSegmentationLib.proposal import Cropped
 from SSLSegmentationLib.volume import Volume
 
@@ -82,8 +82,18 @@ def health() -> Call[dict[str, Any]]:
 
 
 def models() -> Call[list[dict[str, Any]]]:
-    """The models that `segment` can use, with their labels."""
+    """The installed models, and those that can be installed; docs/engine.md names the fields."""
     return Call("GET", "/models", _json)
+
+
+def install_model(model: str, licence: str) -> Call[JobState]:
+    """Download a model. `licence` is the name of the one that the user was shown and has accepted."""
+    body = [json.dumps({"licence": licence}).encode()]
+    return Call("POST", f"/models/{quote(model, safe='')}/install", _job, {}, body, JSON)
+
+
+def remove_model(model: str) -> Call[None]:
+    return Call("DELETE", f"/models/{quote(model, safe='')}", _nothing)
 
 
 def has_volume(digest: str) -> Call[bool]:
@@ -115,17 +125,9 @@ def put_segment(session: str, segment: str, mask: Cropped) -> Call[None]:
     return Call("PUT", path, _nothing, {}, mask_frame(mask), FRAME)
 
 
-def segment_request(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {"operation": "segment", "model": model, "settings": dict(settings)}
-
-
-def prompt_request(prompts: Sequence[Prompt], segment: str) -> dict[str, Any]:
-    return {"operation": "prompt", "prompts": [prompt_json(prompt) for prompt in prompts], "segment": segment}
-
-
 def start(
     session: str,
-    request: Mapping[str, Any],
+    request: Request,
     volume: Volume,
     *,
     wait: float = 0.0,
@@ -138,7 +140,7 @@ def start(
         return read_result_frame(answer.body, volume) if answer.content_type.startswith(FRAME) else _job(answer)
 
     query = {"wait": str(wait), "packed": _said(packed)}
-    body = [json.dumps(request, allow_nan=False).encode()]
+    body = [json.dumps(request_json(request), allow_nan=False).encode()]
     return Call("POST", f"/sessions/{session}/jobs", read, query, body, JSON, wait + _MOMENT)
 
 

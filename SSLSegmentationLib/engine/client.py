@@ -20,10 +20,12 @@ from urllib.parse import urlsplit
 from SSLSegmentationLib.engine import calls
 from SSLSegmentationLib.engine.calls import Answer, Call, EngineError, EngineLostError, JobState, NotThereError
 from SSLSegmentationLib.engine.launch import LocalEngine
-from SSLSegmentationLib.engine.results import Labelling, Result
+from SSLSegmentationLib.engine.requests import PromptRequest, PropagateRequest, RefineRequest, Request, SegmentRequest
+from SSLSegmentationLib.engine.results import Labelling, Proposals, Result
 from SSLSegmentationLib.engine.serve import is_loopback
-from SSLSegmentationLib.engine.wire import digest, events
+from SSLSegmentationLib.engine.wire import events
 from SSLSegmentationLib.errors import Cancelled, InputError
+from SSLSegmentationLib.identity import digest
 from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompts import Prompt
 from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal
@@ -147,6 +149,13 @@ class Client:
     def models(self) -> list[dict[str, Any]]:
         return self.ask(calls.models())
 
+    def install_model(self, model: str, licence: str, tick: Tick = silent) -> None:
+        """Download a model under a licence that the user has accepted. What the Tick raises cancels it."""
+        RemoteJob(self, None, self.ask(calls.install_model(model, licence))).wait(tick)
+
+    def remove_model(self, model: str) -> None:
+        self.ask(calls.remove_model(model))
+
     def open(self, volume: Volume) -> RemoteSession:
         """Open a scan; it is sent only if the engine does not have it."""
         session = RemoteSession(self, volume)
@@ -198,17 +207,29 @@ class RemoteSession:
 
     def segment(self, model: str, tick: Tick = silent, **settings: Any) -> Labelling:
         """Segment the whole scan. What the Tick raises cancels the job."""
-        return self.start(calls.segment_request(model, settings)).result(tick)
+        return self.start(SegmentRequest(model, settings)).result(tick)
 
-    def prompt(self, prompts: Sequence[Prompt], segment: str = "", tick: Tick = silent) -> Proposal:
-        """What the prompts suggest for a segment, in one round trip."""
-        request = calls.prompt_request(prompts, segment)
+    def prompt(self, prompts: Sequence[Prompt], segment: str = "", tick: Tick = silent, **more: Any) -> Proposal:
+        """What the prompts suggest for a segment, in one round trip; `more` are other fields of a PromptRequest."""
+        request = PromptRequest(tuple(prompts), segment, **more)
         answer = self._ask(
             lambda id: calls.start(id, request, self.volume, wait=_PROMPT_WAIT, packed=self._client.compress)
         )
         return RemoteJob(self._client, self.volume, answer).result(tick) if isinstance(answer, JobState) else answer
 
-    def start(self, request: dict[str, Any]) -> RemoteJob:
+    def refine(
+        self, request: RefineRequest, tick: Tick = silent, partial: Callable[[Proposal], None] | None = None
+    ) -> Proposals:
+        """Refine segments; `partial` is given each slice as it comes."""
+        return self.start(request).result(tick, partial)
+
+    def propagate(
+        self, request: PropagateRequest, tick: Tick = silent, partial: Callable[[Proposal], None] | None = None
+    ) -> Proposals:
+        """Follow segments from known slices; `partial` is given each slice as it comes."""
+        return self.start(request).result(tick, partial)
+
+    def start(self, request: Request) -> RemoteJob:
         """Start any operation without waiting for it."""
         state = self._ask(lambda id: calls.start(id, request, self.volume))
         return RemoteJob(self._client, self.volume, state)
@@ -218,9 +239,11 @@ class RemoteSession:
         self._ask(lambda id: calls.put_segment(id, segment, mask))
         self.segments[segment] = mask
 
-    def accept(self, proposal: Proposal) -> None:
-        """Make a proposal a part of its segment."""
-        self.put(proposal.segment, proposal.accepted_into(self.segments.get(proposal.segment, NOTHING)))
+    def accept(self, suggested: Proposal | Proposals) -> None:
+        """Make a proposal a part of its segment, or several of theirs."""
+        several = suggested.segments.values() if isinstance(suggested, Proposals) else (suggested,)
+        for proposal in several:
+            self.put(proposal.segment, proposal.accepted_into(self.segments.get(proposal.segment, NOTHING)))
 
     def close(self) -> None:
         self._client.forget(self)
@@ -263,10 +286,11 @@ class RemoteSession:
 
 
 class RemoteJob:
-    def __init__(self, client: Client, volume: Volume, state: JobState) -> None:
+    def __init__(self, client: Client, volume: Volume | None, state: JobState) -> None:
+        """`volume` is the scan that the results belong to, if it is a job with results."""
         self.state = state
+        self.volume = volume
         self._client = client
-        self._volume = volume
 
     def cancel(self) -> JobState:
         self.state = self._client.ask(calls.cancel(self.state.id))
@@ -285,15 +309,18 @@ class RemoteJob:
             raise EngineLostError("The engine has ended in the middle of the job: start the job again.")
 
     def partial(self, number: int) -> Result:
-        return self._client.ask(calls.fetch_partial(self.state.id, number, self._volume, self._client.compress))
+        return self._client.ask(calls.fetch_partial(self.state.id, number, self.volume, self._client.compress))
 
-    def result(self, tick: Tick = silent) -> Any:
-        """Wait for the result. What the Tick raises cancels the job."""
+    def wait(self, tick: Tick = silent, partial: Callable[[Any], None] | None = None) -> None:
+        """Until it is done. `partial` is given each partial result; what it or the Tick raises cancels the job."""
         try:
-            if not self.state.ended:
-                for news in self.watch():
-                    if isinstance(news, JobState) and not news.ended:
-                        tick(news.stage or "Waiting", news.part)
+            for news in self.watch() if not self.state.ended else ():
+                if isinstance(news, int):
+                    if partial is not None:
+                        with suppress(NotThereError):  # the job has ended meanwhile: the whole has it all
+                            partial(self.partial(news))
+                elif not news.ended:
+                    tick(news.stage or "Waiting", news.part)
         except (NotThereError, EngineLostError):
             raise EngineLostError(
                 "The engine has ended in the middle of the job; nothing was changed: start the job again."
@@ -306,7 +333,11 @@ class RemoteJob:
             raise Cancelled
         if self.state.state == "failed":
             raise InputError(self.state.error) if self.state.blame == "input" else EngineError(self.state.error)
-        return self._client.ask(calls.fetch(self.state.id, self._volume, self._client.compress))
+
+    def result(self, tick: Tick = silent, partial: Callable[[Any], None] | None = None) -> Any:
+        """Wait for the result."""
+        self.wait(tick, partial)
+        return self._client.ask(calls.fetch(self.state.id, self.volume, self._client.compress))
 
 
 def connect(url: str, token: str, *, verify: bool | str = True, keep_alive: float | None = _KEEP_ALIVE) -> Client:

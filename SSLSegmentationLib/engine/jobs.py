@@ -19,7 +19,7 @@ from SSLSegmentationLib.errors import Cancelled, InputError
 from SSLSegmentationLib.progress import Tick
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-Work = Callable[[Tick], Generator[Result, None, Result]]
+Work = Callable[[Tick], Generator[Result, None, Result | None]]
 
 ENDED: frozenset[State] = frozenset({"done", "failed", "cancelled"})
 
@@ -37,12 +37,15 @@ class Job:
         work: Work,
         *,
         session: str = "",
+        model: str = "",
         urgent: bool = False,
         keep: Callable[[Result], None] | None = None,
     ) -> None:
         self.id = secrets.token_hex(8)
         self.operation = operation
         self.session = session
+        self.model = model
+        """The id of the model that it uses."""
         self.urgent = urgent
         self.state: State = "queued"
         self.stage = ""

@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 from SSLSegmentationLib.engine.jobs import Job, Worker
 from SSLSegmentationLib.engine.results import Labelling, Result
 from SSLSegmentationLib.engine.session import Models, Operation, Session
-from SSLSegmentationLib.proposal import Proposal
+from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.progress import Tick
 from SSLSegmentationLib.volume import Volume
 
 URGENT = frozenset({"prompt"})
@@ -24,6 +25,7 @@ URGENT = frozenset({"prompt"})
 _UNOPENED_SECONDS = 120.0  # how long a scan may wait for its session
 _KEPT_PROPOSALS, _KEPT_LABELLINGS = 16, 2  # results of a session that can still be fetched
 _MOST_WAITING = 64  # jobs of one session
+_KEPT_INSTALLS = 16  # installations that have ended and can still be asked after
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class Opened:
         results = {id(job.result): job.result for job in self.jobs.values() if job.result is not None}
         results |= {id(result): result for result in self.session.last.values()}
         masks = sum(mask.bits.nbytes for mask in list(self.session.segments.values()))
-        return masks + sum(_size(result) for result in results.values())
+        return masks + sum(result.nbytes for result in results.values())
 
 
 @dataclass(eq=False)
@@ -84,6 +86,8 @@ class Keeper:
         self.max_bytes = max_bytes if max_bytes is not None else _most_of_memory()
         self.worker = Worker()
         self.opened: dict[str, Opened] = {}
+        self.installs: dict[str, Job] = {}
+        """Downloads of models, each on a thread of its own, since the device has nothing to do with them."""
         self._operations = operations
         self._idle_seconds = idle_seconds
         self._max_sessions = max_sessions
@@ -163,8 +167,11 @@ class Keeper:
             return self.opened[id]
 
     @contextmanager
-    def attached(self, opened: Opened) -> Iterator[None]:
+    def attached(self, opened: Opened | None) -> Iterator[None]:
         """Somebody waits for an answer of this session."""
+        if opened is None:
+            yield
+            return
         with self._lock:
             opened.attached += 1
         try:
@@ -199,6 +206,7 @@ class Keeper:
                 operation,
                 lambda tick: session.begin(operation, request, tick),
                 session=id,
+                model=getattr(request, "model", ""),
                 urgent=operation in URGENT,
                 keep=lambda result: session.last.__setitem__(operation, result),
             )
@@ -206,8 +214,11 @@ class Keeper:
             opened.jobs[job.id] = job
         return self.worker.submit(job)
 
-    def job(self, id: str) -> tuple[Opened, Job]:
+    def job(self, id: str) -> tuple[Opened | None, Job]:
+        """A job, and the session it belongs to if it does to one; its client has just given a sign."""
         with self._lock:
+            if id in self.installs:
+                return None, self.installs[id]
             for opened in self.opened.values():
                 if id in opened.jobs:
                     return self.session(opened.id), opened.jobs[id]
@@ -218,6 +229,49 @@ class Keeper:
         job.cancel()
         self.worker.forget_ended()
         return job
+
+    # Models
+
+    def install(self, model: str, licence: str) -> Job:
+        """Begin to download a model, or join the download that runs; `licence` is the one the user has accepted."""
+        needed = self._about(model)["licence"]
+        if licence != needed:
+            raise Refusal(
+                409,
+                f'{model} is under the licence "{needed}": show it to the user, and send its name if they accept it.',
+            )
+        with self._lock:
+            running = next((job for job in self.installs.values() if job.model == model and not job.ended), None)
+            if running is not None:
+                return running
+            for old in [id for id, job in self.installs.items() if job.ended][:-_KEPT_INSTALLS]:
+                del self.installs[old]
+            job = Job("install", lambda tick: self._installing(model, tick), model=model)
+            self.installs[job.id] = job
+        threading.Thread(target=job.run, args=(lambda: None,), name=f"install {model}", daemon=True).start()
+        return job
+
+    def _installing(self, model: str, tick: Tick) -> Generator[Result, None, None]:
+        self.models.install(model, tick)
+        yield from ()
+
+    def remove(self, model: str) -> None:
+        """Delete a model that no job uses; jobs that begin later find it gone."""
+        self._about(model)
+        with self._lock:
+            jobs = [job for opened in self.opened.values() for job in opened.jobs.values()]
+            if any(job.model == model and not job.ended for job in (*jobs, *self.installs.values())):
+                raise Refusal(409, f"{model} is in use by a job: wait until it is done, or cancel it.")
+            try:
+                self.models.remove(model)
+            except InputError as error:
+                raise Refusal(409, str(error)) from error
+
+    def _about(self, model: str) -> dict[str, Any]:
+        for row in self.models.listed():
+            if row["id"] == model:
+                return row
+        raise Refusal(404, f'There is no model "{model[:100]}": look for its id in /models.')
 
     # Time
 
@@ -248,6 +302,8 @@ class Keeper:
         return not opened.busy and away > self._idle_seconds
 
     def close_all(self) -> None:
+        for job in list(self.installs.values()):
+            job.cancel()
         for id in list(self.opened):
             self.close(id)
         self._volumes.clear()
@@ -261,13 +317,6 @@ def _forget_old_results(opened: Opened) -> None:
         del opened.jobs[job.id]
     for job in labellings[: max(0, len(labellings) - _KEPT_LABELLINGS)]:
         del opened.jobs[job.id]
-
-
-def _size(result: Result) -> int:
-    if isinstance(result, Proposal):
-        doubt = 0 if result.uncertainty is None else result.uncertainty.nbytes
-        return result.mask.nbytes + result.before.nbytes + doubt
-    return result.nbytes
 
 
 def _most_of_memory() -> int:

@@ -1,12 +1,28 @@
-"""What the operations of a session give: a Proposal for one segment, or a Labelling of the whole scan."""
+"""What the operations of a session give: Proposals for one or several segments, or a Labelling of the whole scan."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from SSLSegmentationLib.labels import Label
-from SSLSegmentationLib.proposal import Proposal
+from SSLSegmentationLib.proposal import End, PartReport, Proposal
 from SSLSegmentationLib.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """What `refine` and `propagate` suggest, and what they tell of it."""
+
+    segments: dict[str, Proposal]
+    """One for each segment that was asked for, in that order."""
+    parts: tuple[PartReport, ...] = ()
+    """What `refine` made of each part on each slice."""
+    ends: tuple[End, ...] = ()
+    """How far `propagate` has followed each segment, and why no further."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(proposal.nbytes for proposal in self.segments.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,4 +48,4 @@ class Labelling:
         return sum(volume.voxels.nbytes for volume in volumes if volume is not None)
 
 
-Result = Proposal | Labelling
+Result = Proposal | Proposals | Labelling

@@ -5,12 +5,13 @@ since it may only be imported there.
 """
 
 from types import SimpleNamespace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 DIGEST = "^[0-9a-f]{64}$"
 ID = "^[0-9a-f]{16}$"
 
 _FAR = 1e6  # millimetres; nobody is a kilometre tall
+_MOST_SLICES = 65536
 
 
 def schemas() -> SimpleNamespace:
@@ -27,6 +28,19 @@ def schemas() -> SimpleNamespace:
     ]
     side = Annotated[int, Field(ge=1, le=65536)]
     name = Annotated[str, Field(max_length=200)]
+    grey = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+    look = Annotated[
+        list[grey] | None,
+        Field(default=None, min_length=2, max_length=2, description="Width and level through which the user looks."),
+    ]
+    at = Annotated[int, Field(ge=0, lt=_MOST_SLICES)]
+    count = Annotated[int, Field(ge=1, le=_MOST_SLICES)]
+    lock = Annotated[name, Field(default="", description="A segment that was put, whose voxels must not change.")]
+    keep = Annotated[bool, Field(default=True, description="Whether the other segments keep their voxels.")]
+    along = Annotated[
+        Literal[0, 1, 2] | None,
+        Field(default=None, description="Slices along k, j or i; by default along the largest spacing."),
+    ]
 
     class Strict(BaseModel):
         model_config = ConfigDict(extra="forbid", strict=False)
@@ -68,10 +82,37 @@ def schemas() -> SimpleNamespace:
         operation: Literal["prompt"]
         prompts: Annotated[list[prompt], Field(min_length=1, max_length=1000)]
         segment: Annotated[name, Field(default="", description="The segment to correct.")]
+        model: Annotated[name, Field(default="", description="Of a model that takes prompts; else a region is grown.")]
+        window: look
+        locked: lock
+        keep_others: keep
 
-    class Other(Strict):
-        operation: Literal["refine", "propagate"]
-        request: Annotated[dict[str, Any], Field(default_factory=dict)]
+    class Refine(Strict):
+        operation: Literal["refine"]
+        model: Annotated[name, Field(description="The id of a model that takes prompts.")]
+        segments: Annotated[list[name], Field(min_length=1, max_length=1000, description="Segments that were put.")]
+        axis: along
+        plane: Annotated[Plane | None, Field(default=None, description="Slices parallel to this plane instead.")]
+        window: look
+        one_box: Annotated[bool, Field(default=False, description="One box around all parts on a slice.")]
+        locked: lock
+        keep_others: keep
+
+    class Propagate(Strict):
+        operation: Literal["propagate"]
+        segments: Annotated[list[name], Field(min_length=1, max_length=1000, description="Segments that were put.")]
+        slices: Annotated[list[at], Field(default=[], max_length=_MOST_SLICES, description="On which they are drawn.")]
+        model: Annotated[name, Field(default="", description="Without one grey values are followed.")]
+        axis: along
+        plane: Annotated[Plane | None, Field(default=None, description="The drawn slice, as the view showed it.")]
+        window: look
+        max_frames: Annotated[count | None, Field(default=None, description="How far to go in each direction.")]
+        stride: Annotated[count | None, Field(default=None, description="Look at every n-th slice only.")]
+        redo: Annotated[
+            at | None, Field(default=None, description="A corrected slice: what lies beyond is done again.")
+        ]
+        locked: lock
+        keep_others: keep
 
     class Scan(BaseModel):
         digest: Annotated[str, Field(pattern=DIGEST, description="Its address by content.")]
@@ -116,11 +157,28 @@ def schemas() -> SimpleNamespace:
     class Model(BaseModel):
         id: str
         title: str
+        kind: Annotated[
+            Literal["segments", "promptable"],
+            Field(description="Whether it segments whole scans, or answers prompts."),
+        ]
         version: str
-        modality: str
+        modality: Annotated[str, Field(description="CT, MR …; empty if any.")]
+        segments: Annotated[str, Field(description="What it segments, in a few words.")]
         licence: str
+        licence_link: str
+        licence_note: str
+        commercial: Annotated[bool | None, Field(description="Whether the licence allows commercial use, if known.")]
+        bytes: Annotated[int | None, Field(description="Its size here, or of the download.")]
+        installed: bool
+        bundled: Annotated[bool, Field(description="It comes with the program, and cannot be deleted.")]
+        downloadable: Annotated[bool, Field(description="Whether /install can get it.")]
+        page: Annotated[str, Field(description="Where a person can get it in a browser.")]
+        damage: Annotated[str, Field(description="What is wrong with its files; empty if nothing is known to be.")]
         description: str
-        labels: list[Label]
+        labels: Annotated[list[Label], Field(description="Of an installed model that segments.")]
+
+    class Install(Strict):
+        licence: Annotated[name, Field(description="The licence that the user was shown and has accepted.")]
 
     class Health(BaseModel):
         version: str
@@ -130,9 +188,10 @@ def schemas() -> SimpleNamespace:
     class Problem(BaseModel):
         detail: Annotated[str, Field(description="One sentence: the fact and the remedy.")]
 
-    request = Annotated[Segment | Prompts | Other, Field(discriminator="operation")]
+    request = Annotated[Segment | Prompts | Refine | Propagate, Field(discriminator="operation")]
     return SimpleNamespace(
         Health=Health,
+        Install=Install,
         Job=Job,
         Model=Model,
         Open=Open,

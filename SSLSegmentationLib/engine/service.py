@@ -14,6 +14,7 @@ from SSLSegmentationLib.engine.guard import App, Guard
 from SSLSegmentationLib.engine.keeper import Keeper, Refusal
 from SSLSegmentationLib.engine.routes.about import about_routes
 from SSLSegmentationLib.engine.routes.jobs import job_routes
+from SSLSegmentationLib.engine.routes.models import model_routes
 from SSLSegmentationLib.engine.routes.sessions import session_routes
 from SSLSegmentationLib.engine.schemas import schemas
 from SSLSegmentationLib.errors import InputError
@@ -70,7 +71,7 @@ def _service(keeper: Keeper) -> Any:
     )
     app.openapi = lambda: _described(FastAPI.openapi(app))
     _handle_errors(app)
-    for routes in (session_routes, job_routes, about_routes):
+    for routes in (session_routes, job_routes, model_routes, about_routes):
         app.include_router(routes(keeper, s))
     return app
 

@@ -12,16 +12,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from SSLSegmentationLib.engine.results import Labelling, Result
+from SSLSegmentationLib.engine.requests import (
+    PromptRequest,
+    PropagateRequest,
+    RefineRequest,
+    Request,
+    SegmentRequest,
+    operation_of,
+)
+from SSLSegmentationLib.engine.results import Labelling, Proposals, Result
 from SSLSegmentationLib.errors import InputError
-from SSLSegmentationLib.plane import Plane
 from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompts import Prompt
 from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal
@@ -29,6 +34,7 @@ from SSLSegmentationLib.volume import Volume
 
 if TYPE_CHECKING:
     from SSLSegmentationLib.inference.segment import Segmenter
+    from SSLSegmentationLib.models.overview import Known
     from SSLSegmentationLib.models.package import ModelPackage
     from SSLSegmentationLib.prompting.compose import Kept
     from SSLSegmentationLib.prompting.embeddings import Embeddings
@@ -36,76 +42,12 @@ if TYPE_CHECKING:
     from SSLSegmentationLib.prompting.protocol import Promptable
     from SSLSegmentationLib.prompting.stack import Stack
 
-R = TypeVar("R")
-
 Operation = Callable[["Session", Any, Tick], Result | Generator[Result, None, Result]]
 """What a session can do with a request. It returns its result, or yields partial results before it does.
 
 It reports to the Tick between steps and lets what the Tick raises pass. It changes nothing in the session but caches of
 what can be computed again: results are put into the session by whoever runs the operation, once they are whole.
 """
-
-
-@dataclass(frozen=True)
-class SegmentRequest:
-    model: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of inference's Settings."""
-
-
-@dataclass(frozen=True)
-class PromptRequest:
-    prompts: tuple[Prompt, ...]
-    segment: str = ""
-    """The segment that the prompts correct; its voxels are known by `Session.put`."""
-    model: str = ""
-    """Id of a promptable model; without one a region is grown."""
-    window: tuple[float, float] | None = None
-    """Width and level through which the user looks."""
-    locked: str = ""
-    """A segment, put like any other, whose voxels must not change."""
-    keep_others: bool = True
-    """Whether the other segments keep their voxels."""
-
-
-@dataclass(frozen=True)
-class RefineRequest:
-    """Parts of segments are refined slice by slice; each slice comes as a partial result, as does each whole segment.
-
-    The result is the Proposal of the segment named last.
-    """
-
-    model: str
-    segments: tuple[str, ...]
-    axis: int | None = None
-    """0, 1, 2 for slices along k, j, i; by default along the axis with the largest spacing."""
-    plane: Plane | None = None
-    """Slices parallel to this plane instead."""
-    window: tuple[float, float] | None = None
-    one_box: bool = False
-    locked: str = ""
-    keep_others: bool = True
-
-
-@dataclass(frozen=True)
-class PropagateRequest:
-    """Segments are followed from known slices; partial results and the result are those of RefineRequest."""
-
-    segments: tuple[str, ...]
-    slices: tuple[int, ...] = ()
-    """Numbers of the known slices, counted along the axis or across the plane."""
-    model: str = ""
-    """Id of a model that takes prompts; without one grey values are followed."""
-    axis: int | None = None
-    plane: Plane | None = None
-    """The known slice, as the view showed it; it counts as one of `slices`."""
-    window: tuple[float, float] | None = None
-    max_frames: int | None = None
-    stride: int | None = None
-    redo: int | None = None
-    """A slice that was corrected: only what lies beyond it is done again."""
-    locked: str = ""
-    keep_others: bool = True
 
 
 class Models:
@@ -148,11 +90,69 @@ class Models:
             raise InputError(f'"{model}" is no model that takes prompts: choose one of these: {_listed(there)}.')
         return load_backend(model)
 
+    def listed(self) -> list[dict[str, Any]]:
+        """All models in plain values: those that are installed, and those that can be."""
+        from SSLSegmentationLib.models.overview import Known, known_models
+        from SSLSegmentationLib.models.store import Installed, record_of
+
+        packages = {package.id: package for package in self.packages()}
+        known = known_models()
+        elsewhere = packages.keys() - {one.id for one in known}
+        known = [
+            Known(id_, None, Installed(packages[id_].folder, record_of(packages[id_]))) for id_ in elsewhere
+        ] + known
+        return [_model_row(one, packages.get(one.id)) for one in known]
+
+    def install(self, model: str, tick: Tick) -> None:
+        """Download a model whose licence the user has accepted; one that is there and sound stays."""
+        from SSLSegmentationLib.models.catalogue import load_catalogue
+        from SSLSegmentationLib.models.install import get
+        from SSLSegmentationLib.models.store import now
+
+        entries = load_catalogue()
+        if model not in entries:
+            raise InputError(f"{model} is not in the catalogue, so that it cannot be downloaded: copy its folder here.")
+        get(entries[model], now(), tick=tick)
+
+    def remove(self, model: str) -> None:
+        """Delete an installed model, also from memory."""
+        from SSLSegmentationLib.models.store import remove
+        from SSLSegmentationLib.prompting.backends import unload
+
+        remove(model)
+        unload()  # it may be this one; another is loaded again when it is wanted
+        for key in [key for key in list(self._segmenters) if key[0] == model]:
+            self._segmenters.pop(key, None)
+
     @cached_property
     def embeddings(self) -> Embeddings:
         from SSLSegmentationLib.prompting.embeddings import Embeddings
 
         return Embeddings()
+
+
+def _model_row(known: Known, package: ModelPackage | None) -> dict[str, Any]:
+    about, licence = known.about, known.about.licence
+    return {
+        "id": known.id,
+        "title": about.title,
+        "kind": "segments" if about.kind == "package" else "promptable",
+        "version": package.version if package else "",
+        "modality": about.modality,
+        "segments": about.segments,
+        "licence": licence.name,
+        "licence_link": licence.link,
+        "licence_note": licence.note,
+        "commercial": licence.commercial,
+        "bytes": known.bytes,
+        "installed": known.model is not None and not known.model.damage,
+        "bundled": known.model is not None and known.model.bundled,
+        "downloadable": known.entry is not None and bool(known.entry.address),
+        "page": known.entry.page if known.entry else "",
+        "damage": known.model.damage if known.model else "",
+        "description": package.description if package else "",
+        "labels": [asdict(label) for label in package.labels] if package else [],
+    }
 
 
 def installed_packages() -> list[ModelPackage]:
@@ -188,31 +188,41 @@ class Session:
         outcome = self._operations[operation](self, request, tick)
         return (yield from outcome) if isinstance(outcome, Generator) else outcome
 
-    def run(self, operation: str, request: Any, tick: Tick = silent) -> Result:
-        """The whole result, which is also remembered. After an error nothing has changed."""
+    def run(self, request: Request, tick: Tick = silent, partial: Callable[[Result], None] | None = None) -> Result:
+        """The whole result, which is also remembered. `partial` is given what comes before it.
+
+        After an error nothing has changed.
+        """
+        operation = operation_of(request)
         steps = self.begin(operation, request, tick)
         while True:
             try:
-                next(steps)
+                part = next(steps)
             except StopIteration as end:
                 self.last[operation] = end.value
                 return end.value
+            if partial is not None:
+                partial(part)
 
     def segment(self, model: str, tick: Tick = silent, **settings: Any) -> Labelling:
         """Segment the whole scan with an installed model."""
-        return self.run("segment", SegmentRequest(model, settings), tick)
+        return self.run(SegmentRequest(model, settings), tick)
 
-    def prompt(self, prompts: Sequence[Prompt], segment: str = "", tick: Tick = silent) -> Proposal:
-        """What the prompts suggest for a segment."""
-        return self.run("prompt", PromptRequest(tuple(prompts), segment), tick)
+    def prompt(self, prompts: Sequence[Prompt], segment: str = "", tick: Tick = silent, **more: Any) -> Proposal:
+        """What the prompts suggest for a segment. `more` are other fields of a PromptRequest, such as the model."""
+        return self.run(PromptRequest(tuple(prompts), segment, **more), tick)
 
-    def refine(self, request: Any = None, tick: Tick = silent) -> Result:
-        """By a RefineRequest, or its fields by name as a client sends them."""
-        return self.run("refine", request, tick)
+    def refine(
+        self, request: RefineRequest, tick: Tick = silent, partial: Callable[[Proposal], None] | None = None
+    ) -> Proposals:
+        """Refine segments; `partial` is given each slice as it comes."""
+        return self.run(request, tick, partial)
 
-    def propagate(self, request: Any = None, tick: Tick = silent) -> Result:
-        """By a PropagateRequest, or its fields by name as a client sends them."""
-        return self.run("propagate", request, tick)
+    def propagate(
+        self, request: PropagateRequest, tick: Tick = silent, partial: Callable[[Proposal], None] | None = None
+    ) -> Proposals:
+        """Follow segments from known slices; `partial` is given each slice as it comes."""
+        return self.run(request, tick, partial)
 
     def put(self, segment: str, mask: Cropped) -> None:
         """Say how a segment looks now."""
@@ -221,9 +231,11 @@ class Session:
             raise InputError(f'The segment "{segment}" reaches over the edge of {self.volume.name}: crop it.')
         self.segments[segment] = mask
 
-    def accept(self, proposal: Proposal) -> None:
-        """Make a proposal a part of its segment."""
-        self.put(proposal.segment, proposal.accepted_into(self.segments.get(proposal.segment, NOTHING)))
+    def accept(self, suggested: Proposal | Proposals) -> None:
+        """Make a proposal a part of its segment, or several of theirs."""
+        several = suggested.segments.values() if isinstance(suggested, Proposals) else (suggested,)
+        for proposal in several:
+            self.put(proposal.segment, proposal.accepted_into(self.segments.get(proposal.segment, NOTHING)))
 
 
 def _segment(session: Session, request: SegmentRequest, tick: Tick) -> Labelling:
@@ -243,30 +255,30 @@ def _segment(session: Session, request: SegmentRequest, tick: Tick) -> Labelling
 
 
 def _prompt(session: Session, request: PromptRequest, tick: Tick) -> Proposal:
-    from dataclasses import replace
-
     from SSLSegmentationLib.prompting.ask import ask
     from SSLSegmentationLib.prompting.grow import grow
 
+    kept = _kept(session, (request.segment,), request)
     if not request.model:
         before = session.segments.get(request.segment, NOTHING)
-        return replace(grow(session.volume, request.prompts, before, tick), segment=request.segment)
+        return grow(
+            session.volume, request.prompts, before, kept=kept[request.segment], segment=request.segment, tick=tick
+        )
     return ask(
         session.volume,
         {request.segment: request.prompts},
         session.models.promptable(request.model),
         segments=session.segments,
         window=_window(request.window),
-        kept=_kept(session, (request.segment,), request),
+        kept=kept,
         embeddings=session.models.embeddings,
         tick=tick,
     )[request.segment]
 
 
-def _refine(session: Session, request: Any, tick: Tick) -> Generator[Result, None, Result]:
+def _refine(session: Session, request: RefineRequest, tick: Tick) -> Generator[Result, None, Proposals]:
     from SSLSegmentationLib.prompting.refine import refine
 
-    request = _read(RefineRequest, request)
     refined = yield from refine(
         _stack(session, request),
         _chosen(session, request.segments),
@@ -277,15 +289,14 @@ def _refine(session: Session, request: Any, tick: Tick) -> Generator[Result, Non
         embeddings=session.models.embeddings,
         tick=tick,
     )
-    return (yield from _whole(refined.proposals, request.segments))
+    return Proposals({name: refined.proposals[name] for name in request.segments}, parts=tuple(refined.report))
 
 
-def _propagate(session: Session, request: Any, tick: Tick) -> Generator[Result, None, Result]:
+def _propagate(session: Session, request: PropagateRequest, tick: Tick) -> Generator[Result, None, Proposals]:
     from dataclasses import replace
 
     from SSLSegmentationLib.prompting.propagate import DEFAULT_RULE, GREY_RULE, propagate
 
-    request = _read(PropagateRequest, request)
     stack = _stack(session, request)
     here = () if request.plane is None else (stack.number_at(request.plane.pixel_to_ras[:3, 3]),)
     found = yield from propagate(
@@ -300,52 +311,7 @@ def _propagate(session: Session, request: Any, tick: Tick) -> Generator[Result, 
         kept=_kept(session, request.segments, request),
         tick=tick,
     )
-    return (yield from _whole(found.proposals, request.segments))
-
-
-def _read(kind: type[R], said: Any) -> R:
-    """A request from its fields by name: each must be there, and be what it is meant to be."""
-    if isinstance(said, kind):
-        return said
-    given = dict(said or {})
-    whole, name = (lambda value: type(value) is int), (lambda value: isinstance(value, str))
-    checks: dict[str, Callable[[Any], bool]] = {
-        "segments": lambda values: len(values) > 0 and all(map(name, values)),
-        "slices": lambda values: all(map(whole, values)),
-        "window": lambda values: len(values) == 2,
-        "model": name,
-        "locked": name,
-        "one_box": lambda value: isinstance(value, bool),
-        "keep_others": lambda value: isinstance(value, bool),
-        "plane": lambda value: isinstance(value, Plane),
-        "axis": whole,
-        "redo": whole,
-        "max_frames": lambda value: whole(value) and value > 0,
-        "stride": lambda value: whole(value) and value > 0,
-    }
-    known = {one.name: one for one in fields(kind)}
-    for key, value in list(given.items()):
-        try:
-            if key == "plane" and isinstance(value, Mapping):
-                rows, columns = (int(side) for side in value["shape"])
-                given[key] = Plane(np.array(value["pixel_to_ras"], dtype=float), (rows, columns))
-            elif isinstance(value, list):
-                given[key] = tuple(float(one) for one in value) if key == "window" else tuple(value)
-            sound = key in known and ((value is None and known[key].default is None) or checks[key](given[key]))
-        except (TypeError, ValueError, KeyError) as error:
-            raise InputError(f'The request has a "{key}" that cannot be read ({error}): correct it.') from error
-        if not sound:
-            raise InputError(f'The request has a "{key}" that cannot be used: correct it, or leave it out.')
-    missing = [one.name for one in known.values() if one.default is MISSING and one.name not in given]
-    if missing:
-        raise InputError(f'The request lacks "{missing[0]}": name it.')
-    return kind(**given)
-
-
-def _whole(proposals: Mapping[str, Proposal], names: Sequence[str]) -> Generator[Result, None, Result]:
-    for name in names[:-1]:
-        yield proposals[name]
-    return proposals[names[-1]]
+    return Proposals({name: found.proposals[name] for name in request.segments}, ends=tuple(found.ends))
 
 
 def _stack(session: Session, request: RefineRequest | PropagateRequest) -> Stack:

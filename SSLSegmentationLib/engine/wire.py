@@ -8,32 +8,31 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import struct
+import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from SSLSegmentationLib.engine.frames import Buffer, FrameError, pack, unpack
-from SSLSegmentationLib.engine.results import Labelling, Result
+from SSLSegmentationLib.engine.results import Labelling, Proposals, Result
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.plane import Box, Plane
 from SSLSegmentationLib.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
-from SSLSegmentationLib.proposal import Cropped, Proposal, box_of
+from SSLSegmentationLib.proposal import Cropped, End, PartReport, Proposal, box_of
 from SSLSegmentationLib.volume import Volume
 
 FRAME = "application/octet-stream"
 """The content type of frames."""
 
 _SCANS = frozenset("iuf")
-_CHUNK = 4 * 2**20
 _LARGEST_PAINTED = 2**26  # voxels of a painted mask: 64 million, in eight megabytes of bits
 _LONGEST_NAME = 200
+_MOST_WHOLE = 64  # proposals as large as their scan that are read from one frame; most are much smaller
+_LONGEST_REPORT = 2**26  # bytes
 
 
 # Volumes
@@ -60,22 +59,6 @@ def read_volume_frame(data: Buffer, limit: int) -> Volume:
     return volume
 
 
-def digest(volume: Volume) -> str:
-    """The address of a scan by its content: voxels, their type and shape, and where they lie. Names do not count.
-
-    A hash of the hashes of chunks, so that all cores work on it.
-    """
-    voxels = np.ascontiguousarray(volume.voxels, dtype=volume.voxels.dtype.newbyteorder("<"))
-    head = f"{voxels.dtype.str} {voxels.shape} ".encode() + struct.pack("<16d", *(volume.ijk_to_ras.ravel() + 0.0))
-    content = memoryview(voxels.reshape(-1).view(np.uint8))
-    whole = hashlib.sha256(head)
-    with ThreadPoolExecutor(4) as pool:
-        pieces = (content[at : at + _CHUNK] for at in range(0, len(content), _CHUNK))
-        for part in pool.map(lambda piece: hashlib.sha256(piece).digest(), pieces):
-            whole.update(part)
-    return whole.hexdigest()
-
-
 # Masks and results
 
 
@@ -91,25 +74,69 @@ def read_mask_frame(data: Buffer, shape: tuple[int, ...]) -> Cropped:
 
 
 def result_frame(result: Result, compress: bool) -> list[Buffer]:
-    return proposal_frame(result, compress) if isinstance(result, Proposal) else labelling_frame(result, compress)
+    if isinstance(result, Labelling):
+        return labelling_frame(result, compress)
+    return proposals_frame(result, compress) if isinstance(result, Proposals) else proposal_frame(result, compress)
 
 
 def read_result_frame(data: Buffer, volume: Volume) -> Result:
     """A result for this volume, whatever the operation."""
-    kind = "labelling" if b'"kind":"labelling"' in bytes(memoryview(data)[:64]) else "proposal"
-    return read_labelling_frame(data, volume) if kind == "labelling" else read_proposal_frame(data, volume.shape)
+    start = bytes(memoryview(data)[:64])
+    if b'"kind":"labelling"' in start:
+        return read_labelling_frame(data, volume)
+    return (read_proposals_frame if b'"kind":"proposals"' in start else read_proposal_frame)(data, volume.shape)
 
 
 def proposal_frame(proposal: Proposal, compress: bool) -> list[Buffer]:
-    arrays = {"mask": proposal.mask, "changed": proposal.mask ^ proposal.before}
-    if proposal.uncertainty is not None:
-        arrays["uncertainty"] = _short(proposal.uncertainty)
-    fields = {"box": _starts(proposal.box), "score": proposal.score, "segment": proposal.segment}
+    fields, arrays = _proposal_parts(proposal)
     return pack("proposal", fields, arrays, compress)
 
 
 def read_proposal_frame(data: Buffer, shape: tuple[int, ...]) -> Proposal:
     fields, arrays = unpack(data, "proposal", 4 * int(np.prod(shape)))
+    return _read_proposal_parts(fields, arrays, shape)
+
+
+def proposals_frame(proposals: Proposals, compress: bool) -> list[Buffer]:
+    """Several proposals, and what is told of them as JSON in an array of its own, since it may be long."""
+    told = {"parts": [asdict(part) for part in proposals.parts], "ends": [asdict(end) for end in proposals.ends]}
+    arrays = {"report": np.frombuffer(json.dumps(told, allow_nan=False).encode(), np.uint8)}
+    several = []
+    for number, proposal in enumerate(proposals.segments.values()):
+        fields, its = _proposal_parts(proposal)
+        several.append(fields)
+        arrays |= {f"{number} {name}": array for name, array in its.items()}
+    return pack("proposals", {"proposals": several}, arrays, compress)
+
+
+def read_proposals_frame(data: Buffer, shape: tuple[int, ...]) -> Proposals:
+    fields, arrays = unpack(data, "proposals", _MOST_WHOLE * 4 * int(np.prod(shape)) + _LONGEST_REPORT)
+    segments = {}
+    try:
+        for number, one in enumerate(fields["proposals"]):
+            start = f"{number} "
+            its = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+            proposal = _read_proposal_parts(one, its, shape)
+            segments[proposal.segment] = proposal
+        told = json.loads(bytes(_array(arrays, "report", 1, np.uint8)))
+        parts, ends = (PartReport(**part) for part in told["parts"]), (End(**end) for end in told["ends"])
+        return Proposals(segments, tuple(parts), tuple(ends))
+    except FrameError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        raise FrameError("The data arrived damaged (a report that cannot be read): send them again.") from error
+
+
+def _proposal_parts(proposal: Proposal) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    arrays = {"mask": proposal.mask, "changed": proposal.mask ^ proposal.before}
+    if proposal.uncertainty is not None:
+        arrays["uncertainty"] = _short(proposal.uncertainty)
+    return {"box": _starts(proposal.box), "score": proposal.score, "segment": proposal.segment}, arrays
+
+
+def _read_proposal_parts(
+    fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]
+) -> Proposal:
     mask, changed = _array(arrays, "mask", 3, bool), _array(arrays, "changed", 3, bool)
     uncertainty = _array(arrays, "uncertainty", 3, np.float16) if "uncertainty" in arrays else None
     if changed.shape != mask.shape or (uncertainty is not None and uncertainty.shape != mask.shape):
@@ -169,9 +196,9 @@ def read_labelling_frame(data: Buffer, volume: Volume) -> Labelling:
 
 def prompt_json(prompt: Prompt) -> dict[str, Any]:
     if isinstance(prompt, PointPrompt):
-        return {"kind": "point", "ras": prompt.ras, "positive": prompt.positive, "plane": _plane_json(prompt.plane)}
+        return {"kind": "point", "ras": prompt.ras, "positive": prompt.positive, "plane": plane_json(prompt.plane)}
     if isinstance(prompt, BoxPrompt):
-        return {"kind": "box", "corner": prompt.corner, "edges": prompt.edges, "plane": _plane_json(prompt.plane)}
+        return {"kind": "box", "corner": prompt.corner, "edges": prompt.edges, "plane": plane_json(prompt.plane)}
     bits = base64.b64encode(zlib.compress(np.packbits(prompt.pixels), 1)).decode()
     return {
         "kind": "mask",
@@ -185,9 +212,9 @@ def prompt_json(prompt: Prompt) -> dict[str, Any]:
 def read_prompt_json(said: Mapping[str, Any]) -> Prompt:
     """A prompt from what `prompt_json` made; the service has checked the types of its parts."""
     if said["kind"] == "point":
-        return PointPrompt(said["ras"], said["positive"], _read_plane(said["plane"]))
+        return PointPrompt(said["ras"], said["positive"], read_plane_json(said["plane"]))
     if said["kind"] == "box":
-        return BoxPrompt(said["corner"], tuple(said["edges"]), _read_plane(said["plane"]))
+        return BoxPrompt(said["corner"], tuple(said["edges"]), read_plane_json(said["plane"]))
     shape = tuple(said["shape"])
     count = int(np.prod(shape, dtype=object))
     if count > _LARGEST_PAINTED:
@@ -203,11 +230,11 @@ def read_prompt_json(said: Mapping[str, Any]) -> Prompt:
     return MaskPrompt(pixels, _matrix(said["to_ras"]), said["positive"])
 
 
-def _plane_json(plane: Plane | None) -> dict[str, Any] | None:
+def plane_json(plane: Plane | None) -> dict[str, Any] | None:
     return None if plane is None else {"pixel_to_ras": plane.pixel_to_ras.tolist(), "shape": plane.shape}
 
 
-def _read_plane(said: Mapping[str, Any] | None) -> Plane | None:
+def read_plane_json(said: Mapping[str, Any] | None) -> Plane | None:
     return None if said is None else Plane(_matrix(said["pixel_to_ras"]), tuple(said["shape"]))
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.plane import Box
 from SSLSegmentationLib.progress import Tick, silent
+from SSLSegmentationLib.prompting.compose import NOTHING_KEPT, Kept, Patch, compose
 from SSLSegmentationLib.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
-from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal, box_of, propose
+from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal, box_of
 from SSLSegmentationLib.volume import Volume
 
 _REACH_MM = 40.0  # how far from the clicks a voxel may be
@@ -27,10 +28,13 @@ _LEAST_PART = 0.03  # of the window's range, as a tolerance: a perfectly even st
 def grow(
     volume: Volume,
     prompts: Sequence[Prompt],
-    segment: Cropped = NOTHING,
+    before: Cropped = NOTHING,
+    *,
+    kept: Kept = NOTHING_KEPT,
+    segment: str = "",
     tick: Tick = silent,
 ) -> Proposal:
-    """What positive points add to a segment and negative points take away from it.
+    """What positive points add to the segment as it was before, and negative points take away from it.
 
     A box bounds the region. Voxels under a painted mask count as clicks of its sign. Where positive and negative clicks
     both reach a voxel, the nearer one has it.
@@ -60,12 +64,12 @@ def grow(
         taken[False] &= ~nearer
         # What a negative click cuts off from every positive one goes as well.
         taken[True] = _reached(taken[True] & nearer, seeds[signs])
-    before = segment.within(window)
-    after = (before | taken[True]) & ~taken[False]
+    after = (before.within(window) | taken[True]) & ~taken[False]
     tick("Growing", 1.0)
     grown = taken[True] | taken[False]
     score = float(1.0 - uncertainty[grown].mean()) if grown.any() else 0.0
-    return propose(window, before, after, score=score * _contained(grown), uncertainty=uncertainty)
+    patch = Patch(window, np.ones(after.shape, bool), after, uncertainty)
+    return compose(before, patch, score=score * _contained(grown), kept=kept, segment=segment)
 
 
 def _clicks(volume: Volume, prompts: Sequence[Prompt]) -> tuple[np.ndarray, np.ndarray]:

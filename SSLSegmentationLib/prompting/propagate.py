@@ -23,7 +23,7 @@ from SSLSegmentationLib.prompting.protocol import Promptable, Spreader
 from SSLSegmentationLib.prompting.spreaders import Allowed, GreyValues, HandedOn
 from SSLSegmentationLib.prompting.stack import Stack, part_of
 from SSLSegmentationLib.prompting.stopping import BORDER, LEAKED, MET, StopRule
-from SSLSegmentationLib.proposal import Cropped, Proposal
+from SSLSegmentationLib.proposal import Cropped, End, Proposal
 
 _THIN_MM = 1.5  # slices up to this far apart may be looked at one by one …
 _MOST_FRAMES = 200  # … if there are not more than this
@@ -32,21 +32,6 @@ _LEAKED_DOUBT = 0.5  # of the last slice before a leak, at least
 DEFAULT_RULE = StopRule()
 GREY_RULE = StopRule(least_score=0.5)
 """Grey values lead astray more easily than a model does."""
-
-
-@dataclass(frozen=True)
-class End:
-    """Why a segment was not followed further."""
-
-    segment: str
-    step: int
-    """1 or -1: towards growing or falling slice numbers."""
-    start: int
-    """The known slice it was followed from."""
-    last: int
-    """The last slice it was found on."""
-    reason: str
-    """One of those in `stopping`."""
 
 
 @dataclass(eq=False)

@@ -19,7 +19,7 @@ from SSLSegmentationLib.prompting.embeddings import Embeddings
 from SSLSegmentationLib.prompting.picture import Window, window_of
 from SSLSegmentationLib.prompting.protocol import Answer, PixelPrompts, Promptable
 from SSLSegmentationLib.prompting.stack import Stack
-from SSLSegmentationLib.proposal import Cropped, Proposal
+from SSLSegmentationLib.proposal import Cropped, PartReport, Proposal
 
 _LEAST_PIXELS, _LEAST_PART = 16, 0.02  # of a part, and of the largest part on its slice: smaller ones are not refined
 _ANY_SIDE = np.ones((3, 3))
@@ -41,22 +41,6 @@ class AcceptRule:
 
 
 DEFAULT_RULE = AcceptRule()
-
-
-@dataclass(frozen=True)
-class PartReport:
-    """What became of one connected part of a segment on one slice."""
-
-    slice: int
-    segment: str
-    accepted: bool
-    reason: str
-    """Why it was kept as it was; empty if it was refined."""
-    pixels: int
-    score: float = 0.0
-    overlap: float = 0.0
-    area_ratio: float = 0.0
-    inside: float = 0.0
 
 
 @dataclass(eq=False)

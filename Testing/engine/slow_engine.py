@@ -7,21 +7,22 @@ from collections.abc import Generator
 from typing import Any
 
 from SSLSegmentationLib.engine.keeper import Keeper
+from SSLSegmentationLib.engine.requests import PromptRequest, Request, SegmentRequest
 from SSLSegmentationLib.engine.results import Result
 from SSLSegmentationLib.engine.serve import with_parent
-from SSLSegmentationLib.engine.session import OPERATIONS, Operation, PromptRequest, SegmentRequest, Session
+from SSLSegmentationLib.engine.session import OPERATIONS, Operation, Session
 from SSLSegmentationLib.progress import Tick
 from Testing.engine.engines import some_proposal
 
 FOREVER = "forever"
 
 
-def asked_for_ever(request: Any) -> bool:
+def asked_for_ever(request: Request) -> bool:
     if isinstance(request, SegmentRequest):
         return request.model == FOREVER
     if isinstance(request, PromptRequest):
         return request.segment == FOREVER
-    return FOREVER in request
+    return FOREVER in request.segments
 
 
 def patient(operation: Operation) -> Operation:

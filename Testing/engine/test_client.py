@@ -16,6 +16,7 @@ from SSLSegmentationLib.engine import calls
 from SSLSegmentationLib.engine.calls import Answer, Call, EngineError, EngineLostError, NotThereError
 from SSLSegmentationLib.engine.client import Client, connect, start_local
 from SSLSegmentationLib.engine.launch import LocalEngine
+from SSLSegmentationLib.engine.requests import PropagateRequest, RefineRequest
 from SSLSegmentationLib.engine.session import Session
 from SSLSegmentationLib.errors import Cancelled, InputError
 from SSLSegmentationLib.prompts import PointPrompt
@@ -34,6 +35,7 @@ from Testing.engine.engines import (
 ROOT = Path(__file__).parents[2]
 SCAN = scan_with_ball()
 CENTRE = [PointPrompt((16.0, 16.0, 16.0))]
+PROPAGATE = PropagateRequest(("ball",), (16,))
 
 WITHOUT_TORCH = """
 import sys
@@ -85,8 +87,8 @@ def test_an_engine_of_ones_own_gives_what_plain_python_gives() -> None:
         assert isinstance(client.models(), list)
         with pytest.raises(InputError, match='The model "none" is not installed here'):
             session.segment("none")
-        with pytest.raises(InputError, match='The request lacks "segments"'):
-            session.start({"operation": "propagate"}).result()
+        with pytest.raises(InputError, match='There is no segment "ball"'):
+            session.start(PROPAGATE).result()
 
 
 def test_neither_the_command_line_nor_the_environment_shows_the_token() -> None:
@@ -119,7 +121,7 @@ def test_an_engine_that_cannot_start_says_why(python: str | None, command: list[
 def test_a_long_job_streams_and_gives_its_result() -> None:
     with served(keeper_with({"propagate": stream})) as engine, client_of(engine) as client:
         session = client.open(SCAN)
-        job = session.start({"operation": "propagate"})
+        job = session.start(PROPAGATE)
         news = list(job.watch())
         assert [one for one in news if isinstance(one, int)] == [0, 1, 2]
         assert job.state.state == "done"
@@ -137,7 +139,7 @@ def test_the_tick_follows_and_may_cancel() -> None:
                 raise Cancelled
 
         with pytest.raises(Cancelled):
-            client.open(SCAN).start({"operation": "refine"}).result(stop)
+            client.open(SCAN).refine(RefineRequest("model", ("ball",)), stop)
         assert ("Working", 0.5) in seen
         assert eventually(gate.left.is_set)
 

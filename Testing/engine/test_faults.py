@@ -22,19 +22,28 @@ import numpy as np
 import psutil
 import pytest
 
-from SSLSegmentationLib.engine.calls import EngineLostError, JobState, prompt_request, segment_request
+from SSLSegmentationLib.engine.calls import EngineLostError, JobState
 from SSLSegmentationLib.engine.client import Client, HttpxTransport, RemoteSession, client_of
 from SSLSegmentationLib.engine.launch import LocalEngine
+from SSLSegmentationLib.engine.requests import (
+    PromptRequest,
+    PropagateRequest,
+    RefineRequest,
+    Request,
+    SegmentRequest,
+    operation_of,
+)
 from SSLSegmentationLib.engine.session import Session
 from SSLSegmentationLib.engine.wire import volume_frame
 from SSLSegmentationLib.prompts import PointPrompt
 from SSLSegmentationLib.volume import Volume
-from Testing.engine.engines import LONG, click, eventually, scan_with_ball
+from Testing.engine.engines import LONG, eventually, scan_with_ball
 from Testing.engine.slow_engine import FOREVER
 
 ROOT = Path(__file__).parents[2]
 SCAN = scan_with_ball()
 CENTRE = [PointPrompt((16.0, 16.0, 16.0))]
+REFINE, PROPAGATE = RefineRequest("", (FOREVER,)), PropagateRequest((FOREVER,))
 LARGE = Volume(np.random.default_rng(0).integers(0, 2000, (200, 300, 300)).astype(np.int16))  # 36 MB
 
 
@@ -58,7 +67,7 @@ def client(local: LocalEngine) -> Iterator[Client]:
 
 def works(session: RemoteSession) -> bool:
     """Whether a click is answered as it is without any engine."""
-    found, wanted = session.prompt(CENTRE), Session(SCAN).prompt(CENTRE)
+    found, wanted = session.prompt(CENTRE, keep_others=False), Session(SCAN).prompt(CENTRE)
     return found.box == wanted.box and np.array_equal(found.mask, wanted.mask)
 
 
@@ -107,15 +116,15 @@ def status_of(connection: socket.socket) -> int:
 @pytest.mark.parametrize(
     "request_",
     [
-        segment_request(FOREVER, {}),
-        prompt_request(CENTRE, FOREVER),
-        {"operation": "refine", "request": {FOREVER: True}},
-        {"operation": "propagate", "request": {FOREVER: True}},
+        SegmentRequest(FOREVER),
+        PromptRequest(tuple(CENTRE), FOREVER),
+        REFINE,
+        PROPAGATE,
     ],
-    ids=lambda request: request["operation"],
+    ids=operation_of,
 )
 def test_an_engine_that_is_killed_in_a_job_comes_back_with_everything(
-    client: Client, local: LocalEngine, request_: dict[str, Any]
+    client: Client, local: LocalEngine, request_: Request
 ) -> None:
     session = client.open(SCAN)
     session.accept(session.prompt(CENTRE, "cyst"))
@@ -145,7 +154,7 @@ def test_what_the_tick_raises_cancels_the_job_in_the_engine(client: Client) -> N
     def stop(stage: str, part: float) -> None:
         raise KeyboardInterrupt
 
-    job = session.start({"operation": "refine", "request": {FOREVER: True}})
+    job = session.start(REFINE)
     with pytest.raises(KeyboardInterrupt):
         job.result(stop)
     assert job.state.state == "cancelled"
@@ -293,8 +302,8 @@ def test_jobs_that_are_cancelled_leave_nothing(client: Client, local: LocalEngin
     with memory_comes_back(client, local):
         session = client.open(LARGE)
         for _ in range(5):
-            running = session.start({"operation": "propagate", "request": {FOREVER: True}})
-            waiting = session.start({"operation": "refine", "request": {FOREVER: True}})
+            running = session.start(PROPAGATE)
+            waiting = session.start(REFINE)
             assert any(isinstance(news, int) for news, _ in zip(running.watch(), range(50), strict=False))
             assert waiting.cancel().state == running.cancel().state == "cancelled"
         session.close()
@@ -309,7 +318,7 @@ def test_two_clients_at_once_never_get_each_others_results(local: LocalEngine) -
         wanted = Session(scan).prompt(prompts)
         with Client(HttpxTransport(local.url, local.token)) as client:
             session = client.open(scan)
-            busy = session.start({"operation": "propagate", "request": {FOREVER: True}})
+            busy = session.start(PROPAGATE)
             for _ in range(20):
                 found = session.prompt(prompts)
                 if found.box != wanted.box or not np.array_equal(found.mask, wanted.mask):
@@ -356,6 +365,6 @@ def test_an_engine_ends_with_its_parent(end: str) -> None:
 def test_a_state_is_no_result(client: Client) -> None:
     """A prompt that takes longer than a round trip is followed to its end."""
     session = client.open(SCAN)
-    job = session.start(click(SCAN, (16, 16, 16)))
+    job = session.start(PromptRequest(tuple(CENTRE)))
     assert isinstance(job.state, JobState)
     assert job.result().mask.any()

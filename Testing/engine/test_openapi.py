@@ -12,7 +12,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from SSLSegmentationLib.engine.session import Models
-from SSLSegmentationLib.engine.wire import digest
+from SSLSegmentationLib.identity import digest
 from Testing.engine.engines import TOKEN, Served, click, keeper_with, scan_with_ball, served, stream
 from Testing.models.packages import small_package
 
@@ -74,7 +74,7 @@ def ask_everything(operation: Any, mode: GenerationMode, ids: dict[str, Any] | N
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_every_answer_is_as_described(operations: list[Any], mode: GenerationMode) -> None:
-    assert len(operations) == 18
+    assert len(operations) == 20
     for operation in operations:
         if mode == GenerationMode.POSITIVE or operation.path_parameters or operation.query or operation.body:
             ask_everything(operation, mode)
@@ -83,7 +83,7 @@ def test_every_answer_is_as_described(operations: list[Any], mode: GenerationMod
 def test_real_sessions_and_jobs_answer_as_described(engine: Served, operations: list[Any]) -> None:
     """Random ids never reach what is behind them."""
     session = engine.open(SCAN)
-    ids = {"session": session, "address": digest(SCAN), "segment": "liver", "number": 0}
+    ids = {"session": session, "address": digest(SCAN), "segment": "liver", "number": 0, "model": "two-organs"}
     succeeded = set()
     for operation in operations:
         if (operation.method, operation.path) != ("delete", "/sessions/{session}"):
@@ -98,5 +98,7 @@ def test_real_sessions_and_jobs_answer_as_described(engine: Served, operations: 
         "PUT /sessions/{session}/segments/{segment}",
         "DELETE /sessions/{session}/segments/{segment}",
         "GET /jobs/{job}/partial/{number}",
+        "POST /models/{model}/install",
+        "DELETE /models/{model}",
     }
     assert engine.http.delete(f"/sessions/{session}").status_code == 204

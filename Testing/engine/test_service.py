@@ -17,7 +17,8 @@ import pytest
 from SSLSegmentationLib.engine import service
 from SSLSegmentationLib.engine.frames import pack
 from SSLSegmentationLib.engine.session import Models, Session
-from SSLSegmentationLib.engine.wire import digest, events, mask_frame, read_result_frame, volume_frame
+from SSLSegmentationLib.engine.wire import events, mask_frame, read_result_frame, volume_frame
+from SSLSegmentationLib.identity import digest
 from SSLSegmentationLib.io.nifti import read_nifti
 from SSLSegmentationLib.io.segmentation import read_segmentation
 from SSLSegmentationLib.io.write import write_volume
@@ -39,6 +40,8 @@ from Testing.models.packages import small_package
 
 SCAN = scan_with_ball()
 CENTRE = (16, 16, 16)
+REFINE = {"operation": "refine", "model": "some", "segments": ["ball"]}
+PROPAGATE = {"operation": "propagate", "segments": ["ball"]}
 
 
 @pytest.fixture
@@ -181,7 +184,7 @@ def test_a_scan_that_is_too_large_is_refused_before_it_is_sent(engine: Served) -
 def test_a_request_that_is_too_large_is_refused(engine: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "LARGEST_REQUEST", 1000)
     session = engine.open(SCAN)
-    detail(start(engine, session, {"operation": "refine", "request": {"x": "y" * 2000}}), 413)
+    detail(start(engine, session, {**REFINE, "model": "y" * 2000}), 413)
 
 
 def test_an_engine_that_is_full_says_so_and_has_room_again_later() -> None:
@@ -232,7 +235,7 @@ def test_a_click_is_answered_in_one_round_trip(engine: Served) -> None:
 
 def test_a_job_is_watched_to_its_end_and_its_parts_are_fetched(engine: Served) -> None:
     session = engine.open(SCAN)
-    job = start(engine, session, {"operation": "propagate"}).json()["id"]
+    job = start(engine, session, PROPAGATE).json()["id"]
     last = ended(engine, job)
     assert (last["state"], last["partial_results"], last["error"]) == ("done", 3, "")
     whole = engine.http.get(f"/jobs/{job}/result")
@@ -246,7 +249,7 @@ def test_partial_results_are_fetched_while_the_job_runs(gate: Gate) -> None:
         return gate(session, request, tick)
 
     with served(keeper_with({"propagate": streaming})) as engine:
-        job = start(engine, engine.open(SCAN), {"operation": "propagate"}).json()["id"]
+        job = start(engine, engine.open(SCAN), PROPAGATE).json()["id"]
         numbers = []
         with engine.http.stream("GET", f"/jobs/{job}/events") as answer:
             for name, data in events(answer.iter_lines()):
@@ -262,9 +265,9 @@ def test_partial_results_are_fetched_while_the_job_runs(gate: Gate) -> None:
 
 def test_a_running_job_is_cancelled_and_the_engine_is_free(engine: Served, gate: Gate) -> None:
     session = engine.open(SCAN)
-    job = start(engine, session, {"operation": "refine"}).json()["id"]
+    job = start(engine, session, REFINE).json()["id"]
     assert gate.begun.wait(LONG)
-    waiting = start(engine, session, {"operation": "propagate"}).json()["id"]
+    waiting = start(engine, session, PROPAGATE).json()["id"]
     assert "not done yet" in detail(engine.http.get(f"/jobs/{job}/result"), 409)
     assert engine.http.post(f"/jobs/{waiting}/cancel").json()["state"] == "cancelled"
     assert engine.http.post(f"/jobs/{job}/cancel").json()["state"] == "cancelled"
@@ -277,7 +280,7 @@ def test_a_running_job_is_cancelled_and_the_engine_is_free(engine: Served, gate:
 
 def test_a_prompt_overtakes_a_long_job(engine: Served, gate: Gate) -> None:
     session = engine.open(SCAN)
-    long = start(engine, session, {"operation": "refine"}).json()["id"]
+    long = start(engine, session, REFINE).json()["id"]
     assert gate.begun.wait(LONG)
     assert start(engine, session, click(SCAN, CENTRE), wait=LONG).status_code == 200
     assert engine.http.get(f"/jobs/{long}").json()["state"] == "running"
@@ -342,6 +345,17 @@ def test_a_result_is_fetched_as_a_file(engine: Served, tmp_path: Path, form: str
         {"operation": "prompt", "prompts": [{"kind": "point", "ras": [1, 2, None]}]},
         {"operation": "segment", "model": "x", "extra": 1},
         {"operation": "segment", "model": "x", "settings": {"a": {"b": 1}}},
+        {"operation": "refine", "segments": ["ball"]},
+        {"operation": "refine", "model": "x", "segments": []},
+        {**PROPAGATE, "segments": None},
+        {**PROPAGATE, "slices": [-1]},
+        {**PROPAGATE, "slices": [1.5]},
+        {**PROPAGATE, "axis": 3},
+        {**PROPAGATE, "stride": 0},
+        {**PROPAGATE, "window": [400]},
+        {**PROPAGATE, "window": [400, "wide"]},
+        {**PROPAGATE, "plane": {"shape": [3, 3]}},
+        {**PROPAGATE, "folder": "/"},
     ],
 )
 def test_a_request_that_says_nothing_clear_is_refused(engine: Served, wanted: dict[str, Any]) -> None:
@@ -375,7 +389,7 @@ def test_a_session_whose_client_has_vanished_is_freed(monkeypatch: pytest.Monkey
         leased, plain = engine.open(SCAN), engine.open(SCAN)
         address = engine.http.get(f"/sessions/{plain}").json()["volume"]["digest"]
         bound = engine.http.post("/sessions", json={"volume": address, "keep_alive": 30}).json()["id"]
-        job = start(engine, bound, {"operation": "refine"}).json()["id"]
+        job = start(engine, bound, REFINE).json()["id"]
         assert gate.begun.wait(LONG)
         now[0] = 29.0
         assert engine.http.get(f"/sessions/{bound}").status_code == 200  # a sign of life
@@ -396,7 +410,7 @@ def test_a_session_that_is_watched_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
     with served(keeper_with({"refine": gate}, clock=lambda: now[0])) as engine:
         address = engine.http.post("/volumes", content=b"".join(volume_frame(SCAN, False))).json()["digest"]
         session = engine.http.post("/sessions", json={"volume": address, "keep_alive": 5}).json()["id"]
-        job = start(engine, session, {"operation": "refine"}).json()["id"]
+        job = start(engine, session, REFINE).json()["id"]
         with engine.http.stream("GET", f"/jobs/{job}/events") as answer:
             lines = answer.iter_lines()
             assert next(lines).startswith("event: progress")
@@ -422,9 +436,14 @@ def test_an_unopened_scan_makes_room_after_a_while() -> None:
 
 
 def test_models_are_listed_with_their_labels(engine: Served) -> None:
-    (model,) = engine.http.get("/models").json()
-    assert (model["id"], model["licence"]) == ("two-organs", "Apache-2.0")
-    assert [label["name"] for label in model["labels"]] == ["liver", "spleen"]
+    models = {model["id"]: model for model in engine.http.get("/models").json()}
+    ours = models["two-organs"]
+    assert (ours["kind"], ours["licence"], ours["installed"]) == ("segments", "Apache-2.0", True)
+    assert [label["name"] for label in ours["labels"]] == ["liver", "spleen"]
+    other = models["sam2.1-tiny"]
+    assert (other["kind"], other["installed"], other["downloadable"]) == ("promptable", False, True)
+    assert other["bytes"] > 10**8
+    assert models["phantom-abdomen"]["bundled"]
 
 
 def test_metrics_are_prometheus_text(engine: Served) -> None:

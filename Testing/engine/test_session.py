@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from SSLSegmentationLib.engine.requests import PropagateRequest, RefineRequest, Request, operation_of
 from SSLSegmentationLib.engine.results import Result
 from SSLSegmentationLib.engine.session import Models, Session
 from SSLSegmentationLib.errors import Cancelled, InputError
@@ -20,6 +21,8 @@ from SSLSegmentationLib.prompts import PointPrompt
 from SSLSegmentationLib.proposal import Cropped
 from Testing.engine.engines import scan_with_ball, some_proposal, stream
 from Testing.models.packages import small_package, state_of
+
+REFINE, PROPAGATE = RefineRequest("model", ("ball",)), PropagateRequest(("ball",))
 
 
 @pytest.fixture(scope="module")
@@ -80,21 +83,28 @@ def test_clicks_work_without_any_model() -> None:
     session.accept(proposal)
     again = session.prompt([PointPrompt((16.0, 16.0, 16.0))], "cyst")
     assert again.mask.size == 0
-    other = session.prompt([PointPrompt((16.0, 16.0, 16.0))], "another segment")
-    assert other.added.sum() == proposal.added.sum()
+    session.put("locked", Cropped.of(np.arange(32)[:, None, None] * np.ones((32, 32, 32), int) < 16))
+    other = [PointPrompt((16.0, 16.0, 16.0))], "another segment"
+    assert session.prompt(*other).mask.size == 0  # the cyst keeps its voxels
+    assert session.prompt(*other, keep_others=False).added.sum() == proposal.added.sum()
+    above = session.prompt(*other, keep_others=False, locked="locked")
+    assert above.box[0].start == 16
+    assert above.added.sum() == proposal.added[16 - proposal.box[0].start :].sum()
 
 
-@pytest.mark.parametrize("operation", ["refine", "propagate"])
-def test_what_is_not_there_yet_is_said_in_one_sentence(operation: str) -> None:
-    with pytest.raises(InputError, match=f'^This engine cannot "{operation}" yet: .*\\.$'):
-        getattr(Session(scan_with_ball(), operations={"segment": stream}), operation)()
+@pytest.mark.parametrize("request_", [REFINE, PROPAGATE])
+def test_what_is_not_there_yet_is_said_in_one_sentence(request_: Request) -> None:
+    with pytest.raises(InputError, match=f'^This engine cannot "{operation_of(request_)}" yet: .*\\.$'):
+        Session(scan_with_ball(), operations={"segment": stream}).run(request_)
 
 
 def test_partial_results_come_before_the_whole() -> None:
     session = Session(scan_with_ball(), operations={"propagate": stream})
     steps = session.begin("propagate", None, lambda stage, part: None)
     assert [part.box[0].start for part in steps] == [0, 1, 2]
-    assert session.propagate().box[0].start == 3
+    seen: list[int] = []
+    assert session.run(PROPAGATE, partial=lambda part: seen.append(part.box[0].start)).box[0].start == 3
+    assert seen == [0, 1, 2]
 
 
 def test_an_operation_that_fails_changes_nothing() -> None:
@@ -103,10 +113,10 @@ def test_an_operation_that_fails_changes_nothing() -> None:
         raise Cancelled
 
     session = Session(scan_with_ball(), operations={"refine": fails, "propagate": stream})
-    session.propagate()
+    session.run(PROPAGATE)
     before = dict(session.last)
     with pytest.raises(Cancelled):
-        session.refine()
+        session.run(REFINE)
     assert session.last == before
     assert session.segments == {}
 

@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as hnp
 from SSLSegmentationLib.engine.frames import FrameError, pack
 from SSLSegmentationLib.engine.results import Labelling
 from SSLSegmentationLib.engine.wire import (
-    digest,
     events,
     mask_frame,
     prompt_json,
@@ -25,6 +24,7 @@ from SSLSegmentationLib.engine.wire import (
     volume_frame,
 )
 from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.identity import digest
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.plane import Plane, slice_plane
 from SSLSegmentationLib.prompts import BoxPrompt, MaskPrompt, PointPrompt

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from SSLSegmentationLib.engine.session import Models, PromptRequest, PropagateRequest, RefineRequest, Session
+from SSLSegmentationLib.engine.requests import PromptRequest, PropagateRequest, RefineRequest
+from SSLSegmentationLib.engine.session import Models, Session
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.plane import slice_plane
 from SSLSegmentationLib.prompting.stack import slices_along
 from SSLSegmentationLib.prompts import PointPrompt
-from SSLSegmentationLib.proposal import Cropped
+from SSLSegmentationLib.proposal import Cropped, Proposal
 from Testing.prompting.fake import Bright
-from Testing.prompting.scenes import ellipsoid, everywhere, finished, within_a_voxel
+from Testing.prompting.scenes import ellipsoid, everywhere, within_a_voxel
 
 SEEN = (255.0, 127.5)
 
@@ -45,8 +46,8 @@ def test_a_click_is_answered_by_the_model_and_its_slice_encoded_once() -> None:
     session, bright = opened(15)
     ras = tuple(session.volume.to_ras(np.array([45.0, 45.0, 16.0])))
     request = PromptRequest((PointPrompt(ras),), "a", model="bright", window=SEEN)
-    proposal = session.run("prompt", request)
-    session.run("prompt", request)
+    proposal = session.run(request)
+    session.run(request)
     assert session.models.model.encoded == 1
     assert session.models.embeddings.usage.hits == 1
     session.accept(proposal)
@@ -56,17 +57,33 @@ def test_a_click_is_answered_by_the_model_and_its_slice_encoded_once() -> None:
 def test_propagating_streams_slices_and_ends_with_the_whole() -> None:
     session, bright = opened(15)
     request = PropagateRequest(("a",), (15,), model="bright", window=SEEN)
-    partial, result = finished(session.begin("propagate", request, lambda stage, part: None))
-    assert len(partial) == result.box[0].stop - result.box[0].start - 1
+    slices: list[Proposal] = []
+    result = session.propagate(request, partial=slices.append)
+    box = result.segments["a"].box
+    assert len(slices) == box[0].stop - box[0].start - 1
+    assert [(end.step, end.reason) for end in result.ends] == [(-1, "ended"), (1, "ended")]
     session.accept(result)
     assert within_a_voxel(whole(session), bright)
 
 
-def test_the_fields_of_a_request_may_come_as_json_and_the_known_slice_as_a_plane() -> None:
+def test_several_segments_are_followed_at_once_and_each_has_its_proposal() -> None:
     session, bright = opened(15)
-    plane = slice_plane(session.volume, 0, 15)
-    said = {"segments": ["a"], "plane": {"pixel_to_ras": plane.pixel_to_ras.tolist(), "shape": list(plane.shape)}}
-    session.accept(session.propagate({**said, "window": list(SEEN)}))
+    left, right = bright.copy(), bright.copy()
+    left[..., 45:] = False
+    right[..., :45] = False
+    drawn = whole(session)
+    session.put("a", Cropped.of(drawn & left))
+    session.put("b", Cropped.of(drawn & right))
+    result = session.propagate(PropagateRequest(("b", "a"), (15,), model="bright", window=SEEN))
+    assert list(result.segments) == ["b", "a"]
+    session.accept(result)
+    assert not (whole(session, "a") & whole(session, "b")).any()
+    assert within_a_voxel(whole(session, "a") | whole(session, "b"), bright)
+
+
+def test_the_known_slice_may_be_given_as_the_plane_that_shows_it() -> None:
+    session, bright = opened(15)
+    session.accept(session.propagate(PropagateRequest(("a",), plane=slice_plane(session.volume, 0, 15), window=SEEN)))
     assert within_a_voxel(whole(session), bright)
 
 
@@ -79,32 +96,29 @@ def test_segments_are_refined_and_others_and_what_is_locked_left_alone() -> None
     before = whole(session)
     session.put("other", Cropped.of(other & ~before))
     session.put("lock", Cropped.of(locked))
-    session.accept(session.refine(RefineRequest("bright", ("a",), window=SEEN, locked="lock")))
+    result = session.refine(RefineRequest("bright", ("a",), window=SEEN, locked="lock"))
+    assert [part.slice for part in result.parts] == list(range(10, 21))
+    assert all(part.accepted and part.score == pytest.approx(0.9) for part in result.parts)
+    session.accept(result)
     assert (whole(session)[15] == bright[15]).all()
     assert (whole(session)[13] == before[13]).all()
     assert not (whole(session) & other & ~before).any()
 
 
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("request_", "sentence"),
     [
-        ({}, 'lacks "segments"'),
-        ({"segments": []}, '"segments" that cannot be used'),
-        ({"segments": ["b"]}, 'There is no segment "b": choose one of these: a.'),
-        ({"segments": ["a"], "slices": ["x"]}, '"slices" that cannot be used'),
-        ({"segments": ["a"], "slices": [15], "stride": 0}, '"stride" that cannot be used'),
-        ({"segments": ["a"], "slices": [15], "axis": 7}, "no axis 7"),
-        ({"segments": ["a"], "slices": [15], "window": ["wide", 1]}, '"window" that cannot be read'),
-        ({"segments": ["a"], "plane": {"shape": [3, 3]}}, '"plane" that cannot be read'),
-        ({"segments": ["a"], "slices": [99]}, "no slice 99"),
-        ({"segments": ["a"], "folder": "/"}, '"folder" that cannot be used'),
-        ({"segments": ["a"], "slices": [15], "locked": "lock"}, 'no segment "lock"'),
+        (PropagateRequest(()), "No segment is named"),
+        (PropagateRequest(("b",)), 'There is no segment "b": choose one of these: a.'),
+        (PropagateRequest(("a",), (15,), axis=7), "no axis 7"),
+        (PropagateRequest(("a",), (99,)), "no slice 99"),
+        (PropagateRequest(("a",), (15,), locked="lock"), 'no segment "lock"'),
     ],
 )
-def test_a_request_that_cannot_be_used_is_refused_in_a_sentence(said: dict, sentence: str) -> None:
+def test_a_request_that_cannot_be_used_is_refused_in_a_sentence(request_: PropagateRequest, sentence: str) -> None:
     session, _ = opened(15)
     with pytest.raises(InputError) as error:
-        session.propagate(said)
+        session.propagate(request_)
     assert sentence in str(error.value)
 
 
@@ -113,4 +127,4 @@ def test_a_model_that_takes_prompts_is_an_id_and_never_a_path(tmp_path) -> None:
     weights.write_bytes(b"")
     volume, _ = ellipsoid()
     with pytest.raises(InputError, match="no model that takes prompts"):
-        Session(volume).run("prompt", PromptRequest((PointPrompt((0.0, 0.0, 0.0)),), "a", model=str(weights)))
+        Session(volume).run(PromptRequest((PointPrompt((0.0, 0.0, 0.0)),), "a", model=str(weights)))

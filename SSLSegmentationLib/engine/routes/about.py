@@ -1,4 +1,4 @@
-"""What the engine is, what it can use, and how it does.
+"""What the engine is, and how it does.
 
 Without `from __future__ import annotations`: FastAPI has to see the types of functions that are made inside a function,
 since it may only be imported there.
@@ -8,22 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from SSLSegmentationLib import __version__
-from SSLSegmentationLib.engine.answers import model_json
 from SSLSegmentationLib.engine.keeper import Keeper
 from SSLSegmentationLib.engine.metrics import CONTENT_TYPE, metrics
 
 
 def about_routes(keeper: Keeper, s: SimpleNamespace) -> Any:
     from fastapi import APIRouter
-    from fastapi.concurrency import run_in_threadpool
     from fastapi.responses import Response
 
     router = APIRouter()
-
-    @router.get("/models", response_model=list[s.Model])
-    async def list_models() -> Any:
-        """The installed models that `segment` can use."""
-        return [model_json(package) for package in await run_in_threadpool(keeper.models.packages)]
 
     @router.get("/health", response_model=s.Health)
     async def health() -> Any:

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 from SSLSegmentationLib.engine.answers import ANY_BYTES, as_file, frame_response, job_json
 from SSLSegmentationLib.engine.jobs import Job
 from SSLSegmentationLib.engine.keeper import Keeper, Refusal
+from SSLSegmentationLib.engine.requests import read_request
 from SSLSegmentationLib.engine.results import Labelling, Result
 from SSLSegmentationLib.engine.schemas import ID
-from SSLSegmentationLib.engine.session import PromptRequest, SegmentRequest
 from SSLSegmentationLib.engine.watching import events, until_ended
-from SSLSegmentationLib.engine.wire import FRAME, read_prompt_json, result_frame
+from SSLSegmentationLib.engine.wire import FRAME, result_frame
 
 _LONGEST_WAIT = 60.0
 
@@ -53,7 +53,7 @@ def job_routes(keeper: Keeper, s: SimpleNamespace) -> Any:
     ) -> Any:
         """Start a job. If it is done within `wait` the answer is its result, else the job."""
         opened = keeper.session(session)
-        job = keeper.start(session, wanted.operation, _request(wanted))
+        job = keeper.start(session, wanted.operation, read_request(wanted.model_dump()))
         if wait > 0:
             with keeper.attached(opened):
                 await until_ended(job, wait)
@@ -98,7 +98,7 @@ def job_routes(keeper: Keeper, s: SimpleNamespace) -> Any:
 
     @router.post("/jobs/{job}/accept", status_code=204)
     async def accept_result(job: job_id) -> None:
-        """Make a proposal a part of its segment, without sending it back."""
+        """Make a proposal a part of its segment, or several of theirs, without sending them back."""
         opened, found = keeper.job(job)
         result = _result_of(found)
         if isinstance(result, Labelling):
@@ -111,17 +111,10 @@ def job_routes(keeper: Keeper, s: SimpleNamespace) -> Any:
 def _result_of(job: Job) -> Result:
     if job.state == "done" and job.result is not None:
         return job.result
+    if job.state == "done":
+        raise Refusal(409, "Installing a model gives no result: look at /models.")
     if job.state == "failed":
         raise Refusal(422 if job.blame == "input" else 409, job.error)
     if job.state == "cancelled":
         raise Refusal(409, "The job was cancelled: start it again.")
     raise Refusal(409, "The job is not done yet: wait for it.")
-
-
-def _request(wanted: Any) -> Any:
-    if wanted.operation == "segment":
-        return SegmentRequest(wanted.model, wanted.settings)
-    if wanted.operation == "prompt":
-        prompts = tuple(read_prompt_json(prompt.model_dump()) for prompt in wanted.prompts)
-        return PromptRequest(prompts, wanted.segment)
-    return wanted.request

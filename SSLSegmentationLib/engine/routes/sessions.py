@@ -11,7 +11,8 @@ from SSLSegmentationLib.engine.answers import ANY_BYTES, scan_json, session_json
 from SSLSegmentationLib.engine.keeper import Keeper, Refusal
 from SSLSegmentationLib.engine.schemas import DIGEST, ID
 from SSLSegmentationLib.engine.uploads import read_body, read_scan
-from SSLSegmentationLib.engine.wire import FRAME, digest, read_mask_frame
+from SSLSegmentationLib.engine.wire import FRAME, read_mask_frame
+from SSLSegmentationLib.identity import digest
 
 _FRAME_BODY = {"requestBody": {"required": True, "content": {FRAME: {"schema": ANY_BYTES}}}}
 
