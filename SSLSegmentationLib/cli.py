@@ -13,6 +13,7 @@ from SSLSegmentationLib import __version__
 from SSLSegmentationLib.commands.console import people
 from SSLSegmentationLib.commands.demo import demo
 from SSLSegmentationLib.commands.doctor import doctor
+from SSLSegmentationLib.commands.export import export
 from SSLSegmentationLib.commands.models import app as models
 from SSLSegmentationLib.commands.prompt import prompt
 from SSLSegmentationLib.commands.propagate import propagate
@@ -32,6 +33,7 @@ app.command()(segment)
 app.command()(prompt)
 app.command()(refine)
 app.command()(propagate)
+app.command()(export)
 app.command()(demo)
 app.command()(doctor)
 app.command()(serve)
