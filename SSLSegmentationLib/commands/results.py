@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from SSLSegmentationLib.errors import InputError
-from SSLSegmentationLib.inference.regions import unsure_regions
 from SSLSegmentationLib.inference.segment import Segmentation
 from SSLSegmentationLib.io.segmentation import write_segmentation
 from SSLSegmentationLib.io.write import write_volume
 from SSLSegmentationLib.models.package import ModelPackage
 from SSLSegmentationLib.models.read import package_hash
 from SSLSegmentationLib.progress import Tick, silent
+from SSLSegmentationLib.regions import unsure_regions
 from SSLSegmentationLib.report.report import build_report, write_report
 from SSLSegmentationLib.report.sheet import write_sheet
 from SSLSegmentationLib.volume import Volume

@@ -24,7 +24,7 @@ from SSLSegmentationLib.scene.segments import (
     scan_to_segmentation,
     segment_of,
 )
-from SSLSegmentationLib.scene.steps import Steps, finish
+from SSLSegmentationLib.steps import Steps, finish
 
 _UNDO_STEPS = 10  # as many as the Segment Editor keeps
 

@@ -1,4 +1,4 @@
-"""Long work in pieces: a generator that pauses where the window may look up, and ends with a result."""
+"""Long work in pieces: a generator that pauses where a window may look up, and ends with a result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Steps = Generator[None, None, T]
-"""Each piece takes a few hundredths of a second. Closing it before the end leaves the scene as it was."""
+"""Each piece takes a few hundredths of a second. Closing it before its end leaves all as it was."""
 
 
 def finish(steps: Steps[T]) -> T:

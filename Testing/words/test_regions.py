@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
 
-from SSLSegmentationLib.inference.regions import unsure_regions
+from SSLSegmentationLib.regions import unsure_regions
 from SSLSegmentationLib.volume import Volume
 from Testing.strategies import matrices
 
@@ -72,3 +74,18 @@ def test_no_doubt_gives_no_regions_and_doubt_everywhere_gives_one():
     assert unsure_regions(doubt()) == []
     (region,) = unsure_regions(Volume(np.ones((3, 4, 5), dtype=np.float32)))
     assert region.ml == pytest.approx(0.06)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+def test_taken_slab_by_slab_the_regions_are_the_same(seed: int, piece: int) -> None:
+    voxels = np.random.default_rng(seed).random((9, 6, 5)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        whole = unsure_regions(Volume(voxels), 0.75, smallest_ml=0.0)
+        patch.setattr("SSLSegmentationLib.regions._PIECE", piece)
+        slabs = unsure_regions(Volume(voxels), 0.75, smallest_ml=0.0)
+    parts, count = ndimage.label(voxels >= 0.75, structure=np.ones((3, 3, 3)))
+    assert len(whole) == count
+    facts = [(r.centre_ras, round(r.ml, 9), round(r.mean, 6), r.peak) for r in whole]
+    assert sorted(facts) == sorted((r.centre_ras, round(r.ml, 9), round(r.mean, 6), r.peak) for r in slabs)
+    sums = ndimage.sum_labels(voxels, parts, range(1, count + 1))
+    assert sorted(r.burden for r in slabs) == pytest.approx(sorted(float(total) / 1000 for total in sums))

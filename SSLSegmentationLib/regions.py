@@ -1,0 +1,109 @@
+"""Where to look next: connected regions of doubt, the worst first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from SSLSegmentationLib.steps import Steps, finish
+from SSLSegmentationLib.volume import Volume
+
+_PIECE = 2_000_000  # voxels looked at before the window may look up
+
+
+@dataclass(frozen=True)
+class UnsureRegion:
+    centre_ras: tuple[float, float, float]
+    """The most doubtful voxel of the region, so that it always lies in it."""
+    ml: float
+    mean: float
+    peak: float
+    burden: float
+    """Doubt times volume (ml); the order of the list."""
+
+
+def unsure_regions(
+    uncertainty: Volume, threshold: float = 0.5, smallest_ml: float = 0.02, most: int = 100
+) -> list[UnsureRegion]:
+    """The connected regions in which the doubt is at least `threshold`, by the doubt they hold in all."""
+    return finish(finding_regions(uncertainty, threshold, smallest_ml, most))
+
+
+def finding_regions(
+    uncertainty: Volume, threshold: float = 0.5, smallest_ml: float = 0.02, most: int = 100
+) -> Steps[list[UnsureRegion]]:
+    """The same in pieces, some slices at a time; what touches across slices grows together."""
+    found = _Parts()
+    thick = max(1, _PIECE // (uncertainty.shape[1] * uncertainty.shape[2]))
+    for first in range(0, uncertainty.shape[0], thick):
+        found.add(uncertainty.voxels[first : first + thick], first, threshold)
+        yield
+    regions = []
+    for voxels, total, peak, place in found.joined():
+        ml = voxels * uncertainty.voxel_ml
+        if ml >= smallest_ml:
+            centre = tuple(float(value) for value in uncertainty.to_ras(np.array(place[::-1])))
+            regions.append(UnsureRegion(centre, ml, total / voxels, peak, total / voxels * ml))
+    return sorted(regions, key=lambda region: -region.burden)[:most]
+
+
+class _Parts:
+    """Connected parts of slabs, and which of them are one."""
+
+    def __init__(self) -> None:
+        self._root: list[int] = []
+        self._facts: list[tuple[int, float, float, tuple[int, int, int]]] = []
+        """Voxels, sum of the doubt, greatest doubt and its (k, j, i)."""
+        self._last = np.zeros((0, 0), dtype=np.int64)
+        """The numbers of the parts in the last slice so far, counted from 1."""
+
+    def add(self, slab: np.ndarray, first: int, threshold: float) -> None:
+        from scipy import ndimage
+
+        unsure = slab >= threshold
+        numbers, count = ndimage.label(unsure, structure=np.ones((3, 3, 3), dtype=bool))
+        before = len(self._root)
+        self._root.extend(range(before, before + count))
+        places = np.flatnonzero(unsure)
+        part, doubt = numbers.ravel()[places], slab.ravel()[places].astype(np.float64)
+        voxels, totals = np.bincount(part, minlength=count + 1), np.bincount(part, doubt, minlength=count + 1)
+        # Places by part, the most doubtful first; of equals the first in the array.
+        order = np.lexsort((places, -doubt, part))
+        peaks = order[np.searchsorted(part[order], np.arange(1, count + 1))]
+        for number, peak in enumerate(peaks, start=1):
+            k, j, i = (int(n) for n in np.unravel_index(places[peak], slab.shape))
+            fact = int(voxels[number]), float(totals[number]), float(doubt[peak]), (first + k, j, i)
+            self._facts.append(fact)
+        if first > 0:
+            self._join(np.where(numbers[0] > 0, numbers[0] + before, 0))
+        self._last = np.where(numbers[-1] > 0, numbers[-1] + before, 0)
+
+    def _join(self, slice_numbers: np.ndarray) -> None:
+        """Parts that touch across two slices, also by an edge or a corner, are one."""
+        rows, columns = slice_numbers.shape
+        around = np.pad(self._last, 1)
+        for down in range(3):
+            for right in range(3):
+                above = around[down : down + rows, right : right + columns]
+                both = (above > 0) & (slice_numbers > 0)
+                for a, b in np.unique(np.stack([above[both], slice_numbers[both]]), axis=1).T.tolist():
+                    low, high = sorted((self._find(a - 1), self._find(b - 1)))
+                    self._root[high] = low
+
+    def _find(self, part: int) -> int:
+        while self._root[part] != part:
+            self._root[part] = part = self._root[self._root[part]]
+        return part
+
+    def joined(self) -> list[tuple[int, float, float, tuple[int, int, int]]]:
+        merged: dict[int, tuple[int, float, float, tuple[int, int, int]]] = {}
+        for part, fact in enumerate(self._facts):
+            root = self._find(part)
+            if root not in merged:
+                merged[root] = fact
+                continue
+            known = merged[root]
+            peak, place = max(known[2:], fact[2:], key=lambda entry: entry[0])
+            merged[root] = known[0] + fact[0], known[1] + fact[1], peak, place
+        return list(merged.values())
