@@ -7,6 +7,7 @@ import gzip
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from SSLSegmentationLib.engine import service
 from SSLSegmentationLib.engine.frames import pack
+from SSLSegmentationLib.engine.results import Proposals
 from SSLSegmentationLib.engine.session import Models, Session
 from SSLSegmentationLib.engine.wire import events, mask_frame, read_result_frame, volume_frame
 from SSLSegmentationLib.identity import digest
@@ -34,6 +36,7 @@ from Testing.engine.engines import (
     keeper_with,
     scan_with_ball,
     served,
+    some_proposal,
     stream,
 )
 from Testing.models.packages import small_package
@@ -332,6 +335,25 @@ def test_a_result_is_fetched_as_a_file(engine: Served, tmp_path: Path, form: str
     proposal = read_result_frame(answer.content, SCAN)
     assert voxels.sum() == proposal.mask.sum()
     assert voxels[proposal.box].astype(bool).sum() == proposal.mask.sum()
+
+
+def test_several_proposals_are_accepted_at_once_and_fetched_as_one_file(tmp_path: Path) -> None:
+    def two(session: Session, request: Any, tick: Any) -> Proposals:
+        pair = (some_proposal(session, 3), some_proposal(session, 5))
+        return Proposals({name: replace(one, segment=name) for name, one in zip(("a", "b"), pair, strict=True)})
+
+    with served(keeper_with({"propagate": two})) as engine:
+        session = engine.open(SCAN)
+        answer = start(engine, session, PROPAGATE, wait=LONG)
+        assert list(read_result_frame(answer.content, SCAN).segments) == ["a", "b"]
+        got = engine.http.get(f"/jobs/{answer.headers['x-job']}/result", params={"form": "segmentation"})
+        (tmp_path / "two.seg.nrrd").write_bytes(got.content)
+        written = read_segmentation(tmp_path / "two.seg.nrrd")
+        assert [label.name for label in written.labels] == ["a", "b"]
+        assert (written.layers[0].voxels[3, 3, 3], written.layers[0].voxels[5, 5, 5]) == (1, 2)
+        assert engine.http.post(f"/jobs/{answer.headers['x-job']}/accept").status_code == 204
+        held = engine.keeper.opened[session].session.segments
+        assert {name: mask.box[0].start for name, mask in held.items()} == {"a": 3, "b": 5}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from SSLSegmentationLib.engine.frames import FrameError, pack
-from SSLSegmentationLib.engine.results import Labelling
+from SSLSegmentationLib.engine.results import Labelling, Proposals
 from SSLSegmentationLib.engine.wire import (
     events,
     mask_frame,
@@ -28,7 +28,7 @@ from SSLSegmentationLib.identity import digest
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.plane import Plane, slice_plane
 from SSLSegmentationLib.prompts import BoxPrompt, MaskPrompt, PointPrompt
-from SSLSegmentationLib.proposal import Cropped, propose
+from SSLSegmentationLib.proposal import Cropped, End, PartReport, propose
 from SSLSegmentationLib.volume import Volume
 from Testing.strategies import matrices, volumes
 
@@ -112,6 +112,40 @@ def test_a_proposal_arrives_as_it_was(before: np.ndarray, after: np.ndarray, dou
     np.testing.assert_array_equal(got.removed, sent.removed)
     if uncertainty is not None:
         np.testing.assert_allclose(got.uncertainty, sent.uncertainty, atol=5e-4)
+
+
+@given(st.lists(st.tuples(masks(), masks()), max_size=3), st.booleans())
+def test_proposals_arrive_as_they_were(several: list[tuple[np.ndarray, np.ndarray]], compress: bool) -> None:
+    names = ("Niere links", "cyst", "2 mask")[: len(several)]
+    sent = Proposals(
+        {name: propose(WHOLE, *pair, score=0.5, segment=name) for name, pair in zip(names, several, strict=True)},
+        (PartReport(3, "cyst", False, "too small", 7, 0.25), PartReport(4, "cyst", True, "", 20, 0.5, 0.75, 1.0, 1.0)),
+        (End("cyst", -1, 7, 2, "leaked"),),
+    )
+    got = read_result_frame(b"".join(result_frame(sent, compress)), SCAN)
+    assert isinstance(got, Proposals)
+    assert (list(got.segments), got.parts, got.ends) == (list(names), sent.parts, sent.ends)
+    for name in names:
+        assert got.segments[name].box == sent.segments[name].box
+        np.testing.assert_array_equal(got.segments[name].mask, sent.segments[name].mask)
+        np.testing.assert_array_equal(got.segments[name].before, sent.segments[name].before)
+
+
+@pytest.mark.parametrize(
+    ("fields", "report"),
+    [
+        ({}, b"{}"),
+        ({"proposals": 1}, b'{"parts": [], "ends": []}'),
+        ({"proposals": [{}]}, b'{"parts": [], "ends": []}'),
+        ({"proposals": []}, b"{"),
+        ({"proposals": []}, b'{"parts": [], "ends": [{"colour": "blue"}]}'),
+        ({"proposals": []}, b"[" * 100_000),
+    ],
+)
+def test_damaged_proposals_are_refused(fields: dict[str, object], report: bytes) -> None:
+    frame = pack("proposals", fields, {"report": np.frombuffer(report, np.uint8)}, False)
+    with pytest.raises(FrameError, match="arrived damaged"):
+        read_result_frame(b"".join(frame), SCAN)
 
 
 @given(hnp.arrays(np.uint8, SCAN.shape, elements=st.integers(0, 3)), st.booleans(), st.booleans())

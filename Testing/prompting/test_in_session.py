@@ -6,28 +6,16 @@ import numpy as np
 import pytest
 
 from SSLSegmentationLib.engine.requests import PromptRequest, PropagateRequest, RefineRequest
-from SSLSegmentationLib.engine.session import Models, Session
+from SSLSegmentationLib.engine.session import Session
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.plane import slice_plane
 from SSLSegmentationLib.prompting.stack import slices_along
 from SSLSegmentationLib.prompts import PointPrompt
 from SSLSegmentationLib.proposal import Cropped, Proposal
-from Testing.prompting.fake import Bright
+from Testing.engine.bright_engine import Faked
 from Testing.prompting.scenes import ellipsoid, everywhere, within_a_voxel
 
 SEEN = (255.0, 127.5)
-
-
-class Faked(Models):
-    """Has one model, which is called "bright"."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda: [])
-        self.model = Bright()
-
-    def promptable(self, model: str) -> Bright:
-        assert model == "bright"
-        return self.model
 
 
 def opened(*slices: int) -> tuple[Session, np.ndarray]:
