@@ -39,13 +39,20 @@ def finding_regions(
     for first in range(0, uncertainty.shape[0], thick):
         found.add(uncertainty.voxels[first : first + thick], first, threshold)
         yield
-    regions = []
-    for voxels, total, peak, place in found.joined():
-        ml = voxels * uncertainty.voxel_ml
-        if ml >= smallest_ml:
-            centre = tuple(float(value) for value in uncertainty.to_ras(np.array(place[::-1])))
-            regions.append(UnsureRegion(centre, ml, total / voxels, peak, total / voxels * ml))
-    return sorted(regions, key=lambda region: -region.burden)[:most]
+    yield
+    millilitre = uncertainty.voxel_ml
+    large = [fact for fact in found.joined() if fact[0] * millilitre >= smallest_ml]
+    worst = sorted(large, key=lambda fact: -fact[1])[:most]  # the sum of the doubt: its mean times the volume
+    return [
+        UnsureRegion(
+            centre_ras=tuple(float(value) for value in uncertainty.to_ras(np.array(place[::-1]))),
+            ml=voxels * millilitre,
+            mean=total / voxels,
+            peak=peak,
+            burden=total * millilitre,
+        )
+        for voxels, total, peak, place in worst
+    ]
 
 
 class _Parts:
