@@ -1,0 +1,53 @@
+"""Training on labelled cases alone: what every semi-supervised method has to beat, and what fine-tuning does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from trainer.data.batches import SupervisedBatches
+from trainer.methods.base import Batch, Method
+from trainer.methods.optimiser import Optimiser, Schedule
+from trainer.networks import Backbone, build
+from trainer.parts.losses import supervised
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainer.data.plan import Plan
+    from trainer.data.splits import Split
+    from trainer.data.store import Store
+
+
+@dataclass(frozen=True)
+class Settings:
+    optimiser: Optimiser = field(
+        default_factory=lambda: Optimiser("adamw", 2e-3, 1e-3, schedule=Schedule("cosine", warm_up=100, of=6000))
+    )
+    cross_entropy: float = 1.0
+    dice: float = 1.0
+
+
+class Supervised(Method):
+    Settings = Settings
+
+    def __init__(self, plan: Plan, settings: Settings, steps: int, seed: int) -> None:
+        super().__init__(plan, settings, steps, seed)
+        self.backbone = build(plan.network)
+
+    @classmethod
+    def batches(
+        cls, plan: Plan, store: Store, split: Split, settings: Any, *, steps: int, seed: int, rank: int, world: int
+    ) -> SupervisedBatches:
+        return SupervisedBatches(plan, store, split.labelled, steps=steps, seed=seed, rank=rank, world=world)
+
+    def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        logits = self.backbone(batch["image"])
+        cross_entropy, dice, _ = supervised(logits, batch["labels"], batch["annotated"])
+        return {"cross_entropy": cross_entropy, "dice": dice}
+
+    def weights(self, step: int) -> dict[str, float]:
+        return {"cross_entropy": self.settings.cross_entropy, "dice": self.settings.dice}
+
+    def predictor(self) -> Backbone:
+        return self.backbone

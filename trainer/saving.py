@@ -1,0 +1,108 @@
+"""Checkpoints: written whole or not at all, and read without running anything that is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
+
+from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.io.atomic import replacing
+from trainer.methods.base import Method
+from trainer.networks import Backbone
+from trainer.run import Run
+
+
+class AtomicFiles(CheckpointIO):
+    """How Lightning reads and writes its checkpoints here."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with replacing(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise InputError(f"{path} cannot be read ({reason}): start the run again in another folder.") from None
+
+
+class Saving(Callback):
+    """Writes the last checkpoint every so many steps, and after the last one. Has to be the last of the callbacks."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        self._path = path
+        self._every = every
+
+    def on_train_batch_end(self, trainer: Trainer, method: Method, *_: Any) -> None:
+        if trainer.global_step % self._every == 0 or trainer.global_step == method.steps:
+            trainer.save_checkpoint(self._path)
+
+
+class Average(Callback):
+    """A running average of the predictor's weights: w ← d w + (1 - d) w_now after every step.
+
+    It begins as the mean of all weights so far, so that those of the beginning are soon forgotten.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self._decay = decay
+        self.weights: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, method: Method, *_: Any) -> None:
+        now = method.predictor().network.state_dict()
+        if not self.weights:
+            self.weights = {name: tensor.detach().clone() for name, tensor in now.items()}
+        keep = min(self._decay, 1 - 1 / max(1, trainer.global_step))
+        for name, mean in self.weights.items():
+            if mean.is_floating_point():
+                mean.lerp_(now[name].to(mean.device), 1 - keep)
+            else:  # such as the count of batches in a normalisation
+                mean.copy_(now[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.weights = state_dict["weights"]
+
+    def on_train_start(self, trainer: Trainer, method: Method) -> None:
+        self.weights = {name: tensor.to(method.device) for name, tensor in self.weights.items()}
+
+
+def trained(run: Run) -> Method:
+    """The method of a run with the weights of its last checkpoint."""
+    if not run.checkpoint.is_file():
+        raise InputError(f"{run.folder} has no checkpoint yet: train it with `python -m trainer resume {run.folder}`.")
+    recipe = run.recipe
+    from trainer.methods import method_class
+
+    method = method_class(recipe.method)(run.plan, recipe.settings, recipe.training.steps, recipe.training.seed)
+    method.load_state_dict(read_checkpoint(run.checkpoint)["state_dict"])
+    return method.eval()
+
+
+def trained_predictor(run: Run) -> Backbone:
+    """The network of a run that segments: the running average of its weights, where the run keeps one."""
+    backbone = trained(run).predictor()
+    if backbone is None:
+        raise InputError(
+            f"{run.folder} is a pre-training, which does not segment: fine-tune it with "
+            f"`python -m trainer train ... --from {run.folder}`."
+        )
+    if run.recipe.training.average:
+        backbone.network.load_state_dict(read_checkpoint(run.checkpoint)["callbacks"]["Average"]["weights"])
+    return backbone.eval()
