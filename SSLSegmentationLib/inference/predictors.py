@@ -38,7 +38,9 @@ class TorchPredictor:
         # Channels last is what tensor cores and bf16 convolutions on CPUs want; in f32 on a CPU it only costs.
         fast = self._device.type == "cuda" or precision != "f32"
         self._layout = torch.channels_last_3d if fast else torch.contiguous_format
-        self._network = network.to(self._device).to(memory_format=self._layout).eval()
+        self._network = network.to(self._device).eval()
+        if fast:
+            channels_last(self._network)
         if dropout:
             _wake_dropout(self._network)
 
@@ -88,6 +90,16 @@ class OpenVinoPredictor:
                 request.cancel()
                 with suppress(RuntimeError):  # which only says that it was cancelled
                     request.wait()
+
+
+def channels_last(network: Module) -> None:
+    """Lay the weights of convolutions out with their channels last, those of slices and those of volumes alike."""
+    import torch
+
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for weight in network.parameters():
+        if weight.dim() in formats:
+            weight.data = weight.data.contiguous(memory_format=formats[weight.dim()])
 
 
 def best_precision(device: str) -> Precision:

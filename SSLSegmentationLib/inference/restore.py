@@ -23,11 +23,13 @@ _CHUNK_BYTES = 96 * 2**20  # of scores at the scan's resolution; bounds the peak
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Arrays (i, j, k) on the whole scan, in the network's orientation; the last two only if they were asked for."""
+    """Arrays (i, j, k) on the whole scan, in the network's orientation; all but labels only if they were asked for."""
 
     labels: np.ndarray
     uncertainty: np.ndarray | None = None
     disagreement: np.ndarray | None = None
+    probabilities: tuple[np.ndarray, ...] = ()
+    """One array for each class, or none."""
 
 
 class Restorer:
@@ -97,6 +99,10 @@ class Restorer:
         place = (slice(rows[0], rows[-1] + 1), *self._covered[1:])
         targets = self._targets
         _write(targets.labels, place, _winners(scores[:classes]))
+        if targets.probabilities:
+            of_classes = scores[:classes] if self._averaged else (scores.float() / self._temperature).softmax(dim=0)
+            for target, values in zip(targets.probabilities, of_classes, strict=True):
+                _write(target, place, values)
         if targets.uncertainty is None:
             return
         if not self._averaged:

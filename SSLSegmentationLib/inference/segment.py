@@ -58,6 +58,8 @@ class Settings:
     passes: int | None = None
     """Random passes with doubt "dropout"."""
     crop_to_body: bool = True
+    probabilities: bool = False
+    """Keep the probability of every class, which is what evaluation needs; it takes much memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,8 @@ class Segmentation:
     ladder: list[str]
     """What was done to get by with the memory there is; empty if nothing was."""
     seconds: dict[str, float] = field(default_factory=dict)
+    probabilities: np.ndarray | None = None
+    """float32 (classes, k, j, i) on the scan's grid, if asked for."""
 
 
 class Segmenter:
@@ -105,7 +109,7 @@ class Segmenter:
         )
         done = perf_counter()
         tick("Finishing", 0.0)
-        labels, uncertainty, disagreement = targets
+        labels, uncertainty, disagreement, probabilities = targets
         keep_largest(labels, self.package.keep_largest)
         tick("Finishing", 1.0)
         seconds = {"preparing": ready - started, "segmenting": done - ready, "finishing": perf_counter() - done}
@@ -117,6 +121,7 @@ class Segmenter:
             plan=plan,
             ladder=ladder,
             seconds=seconds,
+            probabilities=probabilities,
         )
 
     def _first_plan(self) -> Plan:
@@ -156,7 +161,14 @@ class Segmenter:
         labels = np.zeros(scan.shape, dtype=np.uint8)
         uncertainty = np.zeros(scan.shape, dtype=np.float32) if wants_doubt else None
         disagreement = np.zeros(scan.shape, dtype=np.float32) if wants_doubt and several else None
-        targets = Targets(*(self._turned(scan, array) for array in (labels, uncertainty, disagreement)))
+        probabilities = None
+        if self.settings.probabilities:
+            probabilities = np.zeros((self.package.classes, *scan.shape), dtype=np.float32)
+            probabilities[0] = 1.0  # where the network is not asked, all is background
+        targets = Targets(
+            *(self._turned(scan, array) for array in (labels, uncertainty, disagreement)),
+            tuple(self._turned(scan, one) for one in probabilities) if self.settings.probabilities else (),
+        )
         restorer = Restorer(
             prepared.maps,
             targets,
@@ -184,7 +196,7 @@ class Segmenter:
                 at_once=plan.at_once,
             ):
                 restorer.add(slab)
-        return labels, uncertainty, disagreement
+        return labels, uncertainty, disagreement, probabilities
 
     def _turned(self, scan: Volume, array: np.ndarray | None) -> np.ndarray | None:
         """A view of an array on the scan's grid, as (i, j, k) in the orientation of the network."""
