@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.segmentation import read_segmentation, write_segmentation
 from SSLSegmentationLib.io.write import write_volume
 from SSLSegmentationLib.labels import Label
+from SSLSegmentationLib.placing import placed_on
 from SSLSegmentationLib.progress import Tick
 from SSLSegmentationLib.prompting.compose import Kept
 from SSLSegmentationLib.prompting.picture import Window
@@ -73,8 +74,7 @@ class Opened:
 
 def open_segmentation(path: Path, scan: Volume) -> Opened:
     found = read_segmentation(path)
-    if not all(layer.same_grid_as(scan, tolerance_mm=0.01) for layer in found.layers):
-        raise InputError(f"{path.name} does not lie on the grid of {scan.name}: export it with the scan as reference.")
+    found = replace(found, layers=tuple(placed_on(layer, scan) for layer in found.layers))
     labels: list[Label] = []
     segments: dict[str, Cropped] = {}
     taken = np.zeros(scan.shape, dtype=bool)
