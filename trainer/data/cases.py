@@ -161,12 +161,14 @@ def _paired(
 
 def _channels(stems: list[str], labels: Collection[str]) -> list[tuple[str, int]]:
     """Case and channel of each image. Four digits are a channel unless the cases themselves are numbered that way."""
-    matches = [None if stem in labels else _CHANNEL.fullmatch(stem) for stem in stems]
-    first = {match[1] for match in matches if match and match[2] == "0000"}
-    if len({match[1] if match else None for match in matches}) == 1 < len(stems) and not first & set(labels):
-        return [(stem, 0) for stem in stems]  # all of one base: case_0000, case_0001, case_0002 are three cases
+    matches = [_CHANNEL.fullmatch(stem) for stem in stems]
+    bases = {match[1] if match else None for match in matches}
+    several = {match[1] for match in matches if match and match[2] == "0000"}
+    several -= {match[1] for stem, match in zip(stems, matches, strict=True) if match and stem in labels}
+    if len(bases) == 1 < len(stems) and not bases & set(labels):
+        several = set()  # case_0000, case_0001 and case_0002 alone are three cases
     return [
-        (match[1], int(match[2])) if match and match[1] in first else (stem, 0)
+        (match[1], int(match[2])) if match and match[1] in several else (stem, 0)
         for stem, match in zip(stems, matches, strict=True)
     ]
 
