@@ -16,6 +16,7 @@ from trainer.data.fingerprint import CaseFacts, Fingerprint, Intensities
 from trainer.data.plan import propose
 from trainer.data.plan_file import check_plan
 
+SIZES, SPACINGS = st.tuples(*[st.integers(1, 600)] * 3), st.tuples(*[numbers(0.2, 8.0)] * 3)
 WHOLE = Intensities(-1000.0, -500.0, 900.0, -300.0, 400.0)
 ORGANS = Intensities(-59.6, 60.0, 210.2, 70.0, 50.0)
 
@@ -90,7 +91,7 @@ def test_names_that_tell_sides_are_not_mirrored() -> None:
 
 @settings(deadline=None)
 @given(
-    st.lists(st.tuples(st.tuples(*[st.integers(1, 600)] * 3), st.tuples(*[numbers(0.2, 8.0)] * 3)), min_size=1, max_size=4),
+    st.lists(st.tuples(SIZES, SPACINGS), min_size=1, max_size=4),
     st.sampled_from([2, 3]),
     st.sampled_from(["cpu", "gpu"]),
 )  # fmt: skip

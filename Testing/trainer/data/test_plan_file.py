@@ -17,7 +17,7 @@ from trainer.data.plan_file import read_plan, write_plan
 
 CHANGED = {
     "as it is": {},
-    "names that YAML would take for something else": {"name": "no", "labels": (Label(1, "null: #1"), Label(3, "Öl, 1e3"))},
+    "names that YAML would misread": {"name": "no", "labels": (Label(1, "null: #1"), Label(3, "Öl, 1e3"))},
     "several rules": {
         "preprocessing": Preprocessing(
             "LPS", None, IntensityRule("percentile", 0.0, 99.0, clip=False, then=IntensityRule("zscore", nonzero=True))
@@ -98,7 +98,7 @@ def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path: Path, before: 
 
 
 def test_a_plan_that_is_not_there_is_refused_with_its_path(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing.yaml does not exist"):
+    with pytest.raises(InputError, match=r"nothing\.yaml does not exist"):
         read_plan(tmp_path / "nothing.yaml")
 
 
