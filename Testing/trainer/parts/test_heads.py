@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from trainer.parts.contrast import unit
+from trainer.parts.heads import MLPProjector, PixelProjector, Propagation, RestorationHead, Stabiliser, global_vector
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_the_stabiliser_gives_the_mean_and_variance_of_its_passes(norm: str) -> None:
+    stabiliser = Stabiliser(6, 8, norm=norm)
+    rows = torch.randn(5, 6)
+    torch.manual_seed(0)
+    mean, variance = stabiliser(rows, 4)
+    torch.manual_seed(0)
+    outputs = unit(stabiliser.layers(rows.repeat(4, 1))).reshape(4, 5, 6)
+    assert torch.allclose(mean, outputs.mean(0))
+    assert torch.allclose(variance, ((outputs - outputs.mean(0)) ** 2).mean(0).mean(-1), atol=1e-7)
+    assert (variance > 0).all()
+    assert (variance <= 1 / 6).all()
+
+
+def test_without_dropout_the_stabiliser_has_no_doubt() -> None:
+    mean, variance = Stabiliser(6, 8, dropout=0.0)(torch.randn(5, 6), 3)
+    assert torch.allclose(variance, torch.zeros(5), atol=1e-8)
+    assert torch.allclose(mean.norm(dim=1), torch.ones(5), atol=1e-4)
+
+
+def test_propagation_equals_the_double_loop() -> None:
+    propagation = Propagation(3)
+    x = torch.randn(2, 3, 2, 2, 1)
+    found, values = propagation(x).flatten(2), propagation.transform(x).flatten(2)
+    rows = x.flatten(2)
+    for b in range(2):
+        for i in range(4):
+            cosines = torch.cosine_similarity(rows[b, :, i, None], rows[b], dim=0).clamp(min=0)
+            assert torch.allclose(found[b, :, i], (cosines**2 * values[b]).sum(1), atol=1e-4)
+
+
+def test_heads_have_the_layers_they_are_told_to() -> None:
+    assert [tuple(p.shape) for p in MLPProjector(4, 6, 2, layers=3, norm=None).parameters() if p.dim() == 2] == [
+        (6, 4),
+        (6, 6),
+        (2, 6),
+    ]
+    assert MLPProjector(4, 6, 2)(torch.randn(3, 4)).shape == (3, 2)
+    assert PixelProjector(4, 6, 2, norm="layer")(torch.randn(1, 4, 3, 3, 3)).shape == (1, 2, 3, 3, 3)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_restoration_gives_one_channel_of_the_same_size(dims: int) -> None:
+    sides = (6, 5, 1 if dims == 2 else 4)
+    assert RestorationHead(8, dims=dims)(torch.randn(2, 8, *sides)).shape == (2, 1, *sides)
+
+
+def test_the_global_vector_is_the_mean_over_space() -> None:
+    features = torch.arange(16.0).reshape(1, 2, 2, 2, 2)
+    assert global_vector(features).tolist() == [[3.5, 11.5]]
