@@ -47,6 +47,9 @@ $(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	# sam2 asks for torch to be built with: without isolation it takes the one that is there, not a second one.
 	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
 	    --no-build-isolation segment-anything sam2
+	# nnU-Net checks the datasets we export; of what it needs for training, the check needs these.
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
+	    --no-deps nnunetv2 batchgenerators nibabel acvl_utils pandas python-dateutil six
 	@touch $@ $(VENV)/installed-demo
 
 $(VENV)/bin/python:

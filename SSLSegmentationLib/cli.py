@@ -12,6 +12,7 @@ from rich.markup import escape
 from SSLSegmentationLib import __version__
 from SSLSegmentationLib.commands.console import people
 from SSLSegmentationLib.commands.demo import demo
+from SSLSegmentationLib.commands.dicom_seg import dicom_seg
 from SSLSegmentationLib.commands.doctor import doctor
 from SSLSegmentationLib.commands.export import export
 from SSLSegmentationLib.commands.models import app as models
@@ -34,6 +35,7 @@ app.command()(prompt)
 app.command()(refine)
 app.command()(propagate)
 app.command()(export)
+app.command("dicom-seg")(dicom_seg)
 app.command()(demo)
 app.command()(doctor)
 app.command()(serve)

@@ -67,18 +67,33 @@ def read_series(path: Path, series: str | None = None) -> Volume:
 
     `series` is the UID or the number of the series where a folder holds several.
     """
-    folder = path if path.is_dir() else path.parent
     with _itk_quiet():
-        slices = _slices_in(folder)
-        if path.is_file() and series is None:
-            own = [one.series for one in slices if one.path == path]
-            if not own:
-                raise cut_off(path.name, "it holds no DICOM image that can be read")
-            series = own[0]
-        chosen = _choose(slices, series, folder)
-        title = f'{folder.name} ("{_name(chosen[0], folder)}")'
-        ordered, matrix = _grid(chosen, title)
-        return Volume(_voxels(ordered, title), LPS_TO_RAS @ matrix, _name(ordered[0], folder), ordered[0].modality)
+        ordered, matrix, title = _series(path, series)
+        return Volume(_voxels(ordered, title), matrix, _name(ordered[0], path), ordered[0].modality)
+
+
+def series_files(path: Path, series: str | None = None) -> tuple[list[Path], Volume]:
+    """The files of a series in the order of their slices, and its grid: a volume whose voxels were not read."""
+    with _itk_quiet():
+        ordered, matrix, _ = _series(path, series)
+    columns, rows = ordered[0].size
+    nothing = np.broadcast_to(np.uint8(0), (len(ordered), rows, columns))
+    return [one.path for one in ordered], Volume(nothing, matrix, _name(ordered[0], path), ordered[0].modality)
+
+
+def _series(path: Path, series: str | None) -> tuple[list[Slice], np.ndarray, str]:
+    """The slices of one series in their order, the matrix of its grid, and what to call it in messages."""
+    folder = path if path.is_dir() else path.parent
+    slices = _slices_in(folder)
+    if path.is_file() and series is None:
+        own = [one.series for one in slices if one.path == path]
+        if not own:
+            raise cut_off(path.name, "it holds no DICOM image that can be read")
+        series = own[0]
+    chosen = _choose(slices, series, folder)
+    title = f'{folder.name} ("{_name(chosen[0], folder)}")'
+    ordered, matrix = _grid(chosen, title)
+    return ordered, LPS_TO_RAS @ matrix, title
 
 
 def is_dicom(path: Path) -> bool:
@@ -314,8 +329,8 @@ def _voxels(slices: Sequence[Slice], title: str) -> np.ndarray:
     return voxels
 
 
-def _name(one: Slice, folder: Path) -> str:
-    return one.description or folder.name
+def _name(one: Slice, path: Path) -> str:
+    return one.description or (path if path.is_dir() else path.parent).name
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.io.dicom import is_dicom
+from SSLSegmentationLib.io.dicom_seg import is_dicom_seg, read_dicom_seg
 from SSLSegmentationLib.io.nrrd import read_nrrd, write_nrrd
 from SSLSegmentationLib.io.read import name_of, read_volume
 from SSLSegmentationLib.labels import Label
@@ -79,8 +81,10 @@ def write_segmentation(path: Path | str, labelmap: Volume, labels: Sequence[Labe
 
 
 def read_segmentation(path: Path | str) -> Segmentation:
-    """Read a .seg.nrrd as Slicer or this program writes it, or any label map, its labels named by value."""
+    """Read a .seg.nrrd as Slicer writes it, a DICOM SEG, or any label map, its labels named by value."""
     path = Path(path).expanduser()
+    if path.is_file() and is_dicom(path) and is_dicom_seg(path):
+        return Segmentation(*read_dicom_seg(path))
     if not path.name.lower().endswith(".nrrd") or not path.is_file():
         return _unnamed(read_volume(path), path)
     image = read_nrrd(path, path.name)
