@@ -12,6 +12,16 @@ if TYPE_CHECKING:
 
 METHODS: dict[str, str] = {
     "supervised": "trainer.methods.supervised:Supervised",
+    "mean_teacher": "trainer.methods.mean_teacher:MeanTeacher",
+    "ua_mt": "trainer.methods.ua_mt:UncertaintyAwareMeanTeacher",
+    "cross_pseudo": "trainer.methods.cross_pseudo:CrossPseudo",
+    "ssl_contrastive": "trainer.methods.ssl_contrastive:SSLContrastive",
+    "dual_networks": "trainer.methods.dual_networks:DualNetworks",
+    "dual_ssl": "trainer.methods.dual_ssl:DualSSL",
+    "pixel_global": "trainer.methods.pixel_global:PixelGlobal",
+    "polycl": "trainer.methods.polycl:PolyCL",
+    "simclr": "trainer.methods.simclr:SimCLR",
+    "models_genesis": "trainer.methods.models_genesis:ModelsGenesis",
 }
 """`name: "module:Class"`, one line a method."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -18,11 +16,12 @@ def class_means(feat: Tensor, target: Tensor, where: Tensor, classes: int) -> tu
 
     feat (U, F, i, j, k); target and where (U, i, j, k). The mean of a class without enough voxels is zero.
     """
-    rows = feat.float().movedim(1, -1)[where]
-    belongs = torch.nn.functional.one_hot(target[where], classes).float()
-    counts = belongs.sum(dim=0)
+    belongs = torch.nn.functional.one_hot(target, classes).flatten(1, -2) * where.flatten(1)[:, :, None]
+    counts = belongs.sum(dim=(0, 1))
     enough = counts >= FEWEST_VOXELS
-    means = (belongs.T @ rows) / counts.clamp(min=1)[:, None]
+    with _in_full(feat):
+        sums = (feat.float().flatten(2) @ belongs.float()).sum(dim=0).T
+    means = sums / counts.clamp(min=1)[:, None]
     return torch.where(enough[:, None], means, torch.zeros_like(means)), enough
 
 
@@ -61,9 +60,11 @@ def prototype_contrast(feat: Tensor, target: Tensor, voxels: Tensor, means: Tens
     usable = seen[wanted]
     if int(seen.sum()) < 2 or not bool(usable.any()):
         return nothing(feat)
-    # ‖f̂ − ĉ‖² = 2 − 2 f̂·ĉ for vectors of length one; written out, features of zero stay finite.
-    distances = (unit(rows[usable])[:, None] - unit(means.detach())[None]).square().sum(dim=-1)
-    scores = (-distances / tau).masked_fill(~seen[None], -torch.inf)
+    # −‖f̂ − ĉ‖² = 2 f̂·ĉ − ‖ĉ‖² − ‖f̂‖², and the last is the same for every class.
+    with _in_full(feat):
+        prototypes = unit(means.detach())
+        nearness = 2 * unit(rows[usable]) @ prototypes.T - prototypes.square().sum(dim=1)
+    scores = (nearness / tau).masked_fill(~seen[None], -torch.inf)
     return torch.nn.functional.cross_entropy(scores, wanted[usable])
 
 
@@ -87,7 +88,9 @@ def prototype_distance(
     return loss
 
 
-Form = Literal["softmax", "distance"]
+def _in_full(tensor: Tensor) -> torch.autocast:
+    """Matrix products in float32, where networks compute in half."""
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def _rows(feat: Tensor, voxels: Tensor) -> Tensor:
