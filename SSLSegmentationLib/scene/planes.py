@@ -16,29 +16,35 @@ _STRAIGHT = 0.25  # of a slice: as long as no corner of the scan is further off,
 
 
 def plane_of(slice_node: slicer.vtkMRMLSliceNode, volume: Volume) -> Plane:
-    """The plane of a slice view through a scan.
+    """The plane of a slice view through a scan."""
+    plane = plane_through(slice_to_ras(slice_node), volume)
+    if plane is None:
+        raise InputError(
+            f"The view {slice_node.GetLayoutName() or slice_node.GetName()} shows no part of {volume.name}: "
+            "scroll until the scan appears."
+        )
+    return plane
+
+
+def plane_through(view: np.ndarray, volume: Volume) -> Plane | None:
+    """The plane of a view through a scan, by the view's right, up, normal and a place on it; None if it passes beside.
 
     Where the view lies along slices of the scan, this is the nearest one, voxel by voxel, so that a model sees what
     was measured and remembers it however the view is moved. Elsewhere it is cut at the view's own place and turned as
     the view is, with pixels as small as the scan's smallest spacing.
     """
-    view = slice_to_ras(slice_node)
-    normal, point = view[:3, 2] / np.linalg.norm(view[:3, 2]), view[:3, 3]
-    steps = normal @ volume.ijk_to_ras[:3, :3]  # millimetres along the normal per step of i, j, k
+    axes, point = view[:3, :3] / np.linalg.norm(view[:3, :3], axis=0), view[:3, 3]
+    steps = axes[:, 2] @ volume.ijk_to_ras[:3, :3]  # millimetres along the normal per step of i, j, k
     facing = int(np.argmax(np.abs(steps)))
     across = [axis for axis in range(3) if axis != facing]
     size = np.array(volume.shape[::-1])
-
     tilt = sum(abs(steps[axis]) * (size[axis] - 1) / 2 for axis in across) / abs(steps[facing])
-    if tilt <= _STRAIGHT:
-        middle = (size - 1) / 2
-        middle[facing] = 0
-        number = (point - volume.to_ras(middle)) @ normal / steps[facing]
-        index = int(np.floor(number + 0.5))
-        if 0 <= index < size[facing]:
-            return slice_plane(volume, 2 - facing, index)
-        raise _beside(slice_node, volume)
-    return _oblique(slice_node, volume, view, thickness=abs(steps[facing]))
+    if tilt > _STRAIGHT:
+        return _oblique(volume, axes, point, thickness=abs(steps[facing]))
+    middle = (size - 1) / 2
+    middle[facing] = 0
+    index = int(np.floor((point - volume.to_ras(middle)) @ axes[:, 2] / steps[facing] + 0.5))
+    return slice_plane(volume, 2 - facing, index) if 0 <= index < size[facing] else None
 
 
 def window_of(scan: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float] | None:
@@ -52,21 +58,19 @@ def slice_to_ras(slice_node: slicer.vtkMRMLSliceNode) -> np.ndarray:
     return np.array(slice_node.GetSliceToRAS().GetData()).reshape(4, 4)
 
 
-def _oblique(slice_node: slicer.vtkMRMLSliceNode, volume: Volume, view: np.ndarray, thickness: float) -> Plane:
-    axes = view[:3, :3] / np.linalg.norm(view[:3, :3], axis=0)
-    seen = _outline(volume, axes[:, 2], view[:3, 3])
+def _oblique(volume: Volume, axes: np.ndarray, point: np.ndarray, thickness: float) -> Plane | None:
+    seen = _outline(volume, axes[:, 2], point)
     if len(seen) == 0:
-        raise _beside(slice_node, volume)
-    # Rows go down the screen, as a picture is looked at.
-    right, down = axes[:, 0], -axes[:, 1]
+        return None
+    right, down = axes[:, 0], -axes[:, 1]  # rows go down the screen, as a picture is looked at
     pixel = float(volume.spacing.min())
     in_plane = seen @ np.stack([right, down], axis=1)
     low, high = in_plane.min(axis=0), in_plane.max(axis=0)
     columns, rows = np.maximum(np.ceil((high - low) / pixel - 1e-6).astype(int), 1)
     matrix = np.eye(4)
     matrix[:3, :3] = np.stack([right * pixel, down * pixel, np.cross(right, down) * thickness], axis=1)
-    depth = view[:3, 3] @ axes[:, 2]
-    matrix[:3, 3] = right * (low[0] + pixel / 2) + down * (low[1] + pixel / 2) + axes[:, 2] * depth
+    corner = low + pixel / 2
+    matrix[:3, 3] = right * corner[0] + down * corner[1] + axes[:, 2] * (point @ axes[:, 2])
     return Plane(matrix, (int(rows), int(columns)))
 
 
@@ -79,10 +83,3 @@ def _outline(volume: Volume, normal: np.ndarray, point: np.ndarray) -> np.ndarra
         if bin(a ^ b).count("1") == 1 and heights[a] * heights[b] <= 0 and heights[a] != heights[b]:
             met.append(corners[a] + (corners[b] - corners[a]) * heights[a] / (heights[a] - heights[b]))
     return np.array(met).reshape(-1, 3)
-
-
-def _beside(slice_node: slicer.vtkMRMLSliceNode, volume: Volume) -> InputError:
-    return InputError(
-        f"The view {slice_node.GetLayoutName() or slice_node.GetName()} shows no part of {volume.name}: "
-        "scroll until the scan appears."
-    )
