@@ -105,7 +105,7 @@ def prepare_all(
     """Prepare what is not yet prepared for this plan; one InputError lists every case that cannot be."""
     folder = Path(folder).expanduser()
     _make(folder / "cases")
-    known = (*plan.labels, *_unlearnt(plan))
+    known = known_labels(plan)
     sources = {files.name: _source(files, plan, folder / "cases" / files.name) for files in cases}
     waiting = [files for files in cases if not _is_done(folder / "cases" / files.name, sources[files.name])]
     names = sorted(sources)
@@ -229,10 +229,10 @@ def _opened(folder: Path, name: str) -> PreparedCase:
     )
 
 
-def _unlearnt(plan: Plan) -> tuple[Label, ...]:
-    """Labels that may occur and count as background, by the names the data folder has for them."""
+def known_labels(plan: Plan) -> tuple[Label, ...]:
+    """Labels that may occur: those to be learnt, and those that count as background, by the names the data has."""
     names = {label.value: label for label in named_labels(plan.data) or ()} if plan.background else {}
-    return tuple(names.get(value, Label(value, f"label {value}")) for value in plan.background)
+    return (*plan.labels, *(names.get(value, Label(value, f"label {value}")) for value in plan.background))
 
 
 def _source(files: CaseFiles, plan: Plan, place: Path) -> dict[str, Any]:

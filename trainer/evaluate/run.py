@@ -1,0 +1,159 @@
+"""Evaluating a run: its network on cases it has not seen, on their own grids, and how far its confidence is to be
+trusted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.inference.devices import choose_device
+from SSLSegmentationLib.inference.predictors import best_precision
+from SSLSegmentationLib.inference.segment import Settings
+from SSLSegmentationLib.inference.uncertainty import fit_temperature
+from SSLSegmentationLib.progress import Tick, silent
+from trainer import records
+from trainer.data.cases import find_cases
+from trainer.data.plan import Plan
+from trainer.data.reading import read_case
+from trainer.data.store import Store, known_labels
+from trainer.evaluate.calibration import Reliability, near_objects
+from trainer.evaluate.judge import Evaluation, reliability_of, rows_of, write_evaluation
+from trainer.evaluate.plots import learning_curves
+from trainer.evaluate.tables import Row
+from trainer.loop import code_version, machine
+from trainer.networks import Backbone
+from trainer.predict import Predictor, logits_on_grid
+from trainer.run import Run
+from trainer.saving import trained_predictor
+
+_VOXELS_A_CASE = 50_000  # for the temperature, which is one number
+_MOST_CASES = 20
+
+
+def evaluate(
+    run_folder: Path | str,
+    cases: Sequence[str] | None = None,
+    *,
+    device: str = "auto",
+    tolerance_mm: float = 2.0,
+    tick: Tick = silent,
+) -> Evaluation:
+    """Judge the run on its test cases, or on its validation cases where there are none, or on those that are named.
+
+    Everything goes into RUN/evaluation. The temperature is fitted on validation cases; where these are the ones that
+    are judged, the facts say so.
+    """
+    run = Run(run_folder)
+    plan, split = run.plan, run.split
+    judged = "named" if cases else "test" if split.test else "validation"
+    names = tuple(cases or split.test or split.validation)
+    if not names:
+        raise InputError(f"{run.folder} holds no cases back (folds: 0): name the cases to judge with --cases.")
+    if seen := sorted(set(names) & {*split.labelled}):
+        raise InputError(f'"{seen[0]}" was trained on with its labels, so it says nothing: choose other cases.')
+    backbone, device = trained_predictor(run), choose_device(device)
+    reliabilities, heat = _calibration(run, backbone, device, names, tick)
+    rows = _rows(plan, backbone, device, names, tolerance_mm, tick)
+    training = run.recipe.training
+    facts = {
+        "method": run.recipe.method,
+        "preset": run.recipe.preset,
+        "labelled": len(split.labelled),
+        "unlabelled": len(split.unlabelled),
+        "seed": training.seed,
+        "fold": split.fold,
+        "steps": training.steps,
+        "judged": judged,
+        "cases": len(names),
+        "tolerance_mm": tolerance_mm,
+        **heat,
+        "code": (run.done or {}).get("code", code_version()),
+        "machine": machine(),
+        "command": " ".join(["python -m trainer", *sys.argv[1:2], run.folder.name]),
+    }
+    found = Evaluation(rows, reliabilities, facts)
+    write_evaluation(found, run.folder / "evaluation")
+    _curves(run)
+    return found
+
+
+def _rows(
+    plan: Plan, backbone: Backbone, device: str, names: Sequence[str], tolerance_mm: float, tick: Tick
+) -> list[Row]:
+    files = {case.name: case for case in find_cases(plan.data)}
+    if missing := sorted(set(names) - {name for name, case in files.items() if case.labels is not None}):
+        raise InputError(f'{plan.data} has no labels of "{missing[0]}" to judge with: correct the names.')
+    predict = Predictor(backbone, plan, Settings(device=device, doubt="none"))
+    known, rows = known_labels(plan), []
+    for number, name in enumerate(names):
+        tick("Judging", number / len(names))
+        truth = read_case(files[name], known).labels
+        found = predict(files[name])
+        rows += rows_of(name, found.labels, truth, plan.labels, files[name].annotated, tolerance_mm)
+    tick("Judging", 1.0)
+    return rows
+
+
+def _calibration(
+    run: Run, backbone: Backbone, device: str, judged: Sequence[str], tick: Tick
+) -> tuple[dict[str, Reliability], dict[str, Any]]:
+    """Reliability on the judged cases as trained and with the temperature that fits validation cases; and the facts."""
+    split = run.split
+    store = Store(run.recipe.store)
+    fitted_on = [name for name in split.validation if name not in set(judged)]
+    if own := not fitted_on:
+        fitted_on = list(split.validation)
+    fitted_on, shown = fitted_on[:_MOST_CASES], [name for name in judged if name in store][:_MOST_CASES]
+    if not fitted_on:
+        return {}, {"temperature": 1.0, "temperature_from": "nowhere: there are no validation cases"}
+    total, logits, truths = len({*fitted_on, *shown}), [], []
+    cache: dict[str, torch.Tensor] = {}
+    for number, name in enumerate(dict.fromkeys((*fitted_on, *shown))):
+        tick("Calibrating", number / total)
+        case = store[name]
+        if case.labels is None or not case.annotated.all():  # what nobody labelled is neither right nor wrong
+            continue
+        found = logits_on_grid(backbone.network, run.plan, case.image, device, best_precision(device))
+        if name in shown:
+            cache[name] = found.half()
+        if name in fitted_on:
+            voxels = _near(found, case.labels, case.spacing, name)
+            logits.append(found.flatten(1)[:, voxels])
+            truths.append(torch.from_numpy(np.asarray(case.labels).reshape(-1)[voxels.numpy()]))
+    tick("Calibrating", 1.0)
+    if not sum(len(one) for one in truths):
+        return {}, {"temperature": 1.0, "temperature_from": "nowhere: no validation case shows what it should find"}
+    heat = round(fit_temperature(torch.cat(logits, dim=1), torch.cat(truths)), 4)
+    reliabilities: dict[str, Reliability] = {}
+    for title, temperature in (("as trained", 1.0), (f"temperature {heat:.2f}", heat)):
+        parts = [
+            reliability_of(found.float().numpy(), store[name].labels, tuple(store[name].spacing), temperature)
+            for name, found in cache.items()
+        ]
+        if parts and sum(part.voxels.sum() for part in parts):
+            reliabilities[title] = sum(parts[1:], parts[0])
+    source = "the judged cases themselves: there are no others" if own else f"{len(truths)} validation cases"
+    return reliabilities, {"temperature": heat, "temperature_from": source}
+
+
+def _near(logits: torch.Tensor, truth: np.ndarray, spacing: np.ndarray, name: str) -> torch.Tensor:
+    """Some voxels near an object, true or found: the rest is certain, and would only dilute them."""
+    near = near_objects(logits.argmax(dim=0).numpy(), np.asarray(truth), tuple(spacing))
+    voxels = np.flatnonzero(near)
+    random = np.random.default_rng([len(voxels), len(name)])
+    return torch.from_numpy(np.sort(random.choice(voxels, min(_VOXELS_A_CASE, len(voxels)), replace=False)))
+
+
+def _curves(run: Run) -> None:
+    course = records.read(run.metrics)
+    for file, name, measure in (("loss.png", "train/", "loss"), ("validation.png", "validation/", "Dice")):
+        lines = {key.removeprefix(name): points for key, points in course.items() if key.startswith(name)}
+        lines.pop("rate", None)
+        if lines:
+            learning_curves(run.folder / "evaluation" / file, lines, measure)
