@@ -1,0 +1,15 @@
+"""Puts the widgets that stand in for those of MRML into the module `slicer`."""
+
+from __future__ import annotations
+
+import slicer
+
+from . import mrml_nodes, mrml_widget
+from .ui_loader import WIDGETS
+
+
+def install() -> None:
+    for part in (mrml_widget, mrml_nodes):
+        for name, widget in vars(part).items():
+            if WIDGETS.get(name) is widget:
+                setattr(slicer, name, widget)
