@@ -15,11 +15,11 @@ def carried(mask: Cropped, to_target: np.ndarray) -> Cropped:
     """A mask on another grid, whose (i, j, k) indices are `to_target` applied to those of the mask's own.
 
     Grids that differ only in the order and direction of their axes and in their first voxel, as Slicer makes them when
-    it turns a left-handed scan round, carry every voxel to exactly one. On any other grid a voxel is set if its centre
-    lies in a set voxel of the mask.
+    it turns a left-handed scan round, carry every voxel to exactly one. On any other grid a voxel takes what the one
+    has in which its centre lies. Instead of bits there may be label values.
     """
     if mask.bits.size == 0:
-        return NOTHING
+        return Cropped(NOTHING.box, mask.bits[:0, :0, :0])
     steps = np.rint(to_target[:3, :3])
     corners = np.array(np.meshgrid(*[(s.start, s.stop - 1) for s in reversed(mask.box)], indexing="ij"))
     corners = corners.reshape(3, -1).T
@@ -45,11 +45,11 @@ def _looked_up(mask: Cropped, to_target: np.ndarray) -> Cropped:
     box = _box(np.ceil(reach.min(axis=0) - 1e-6), np.floor(reach.max(axis=0) + 1e-6))
     steps = np.meshgrid(*(np.arange(s.start, s.stop) for s in reversed(box)), indexing="ij")
     if steps[0].size == 0:
-        return NOTHING
+        return Cropped(NOTHING.box, mask.bits[:0, :0, :0])
     at = transform_points(np.linalg.inv(to_target), np.stack(steps, axis=-1))
     at = np.floor(at + 0.5 + 1e-6).astype(int)[..., ::-1] - [s.start for s in mask.box]
     inside = ((at >= 0) & (at < mask.bits.shape)).all(axis=-1)
-    bits = np.zeros(inside.shape, dtype=bool)
+    bits = np.zeros(inside.shape, dtype=mask.bits.dtype)
     bits[inside] = mask.bits[tuple(at[inside].T)]
     return Cropped(box, bits.transpose(2, 1, 0))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import slicer
 
@@ -60,33 +62,74 @@ def segment_named(node: slicer.vtkMRMLSegmentationNode, name: str) -> str:
     return next((i for i in ids if segmentation.GetSegment(i).GetName().strip().casefold() == wanted), "")
 
 
-def mask_of(
-    node: slicer.vtkMRMLSegmentationNode,
-    segment_id: str,
-    scan: slicer.vtkMRMLScalarVolumeNode,
-    box: Box | None = None,
-) -> Cropped:
-    """The voxels of a segment on the grid of a scan, or those of them that lie in a (k, j, i) box.
+def mask_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str, scan: slicer.vtkMRMLScalarVolumeNode) -> Cropped:
+    """The voxels of a segment on the grid of a scan.
 
     Where the segmentation has another grid, a voxel of the scan counts if its centre lies in a voxel of the segment.
     """
-    segment = segment_of(node, segment_id)
     whole = tuple(slice(0, n) for n in scan.GetImageData().GetDimensions()[::-1])
-    box = whole if box is None else box
-    image = _labelmap(node, segment_id)
-    if image is None or any(s.start >= s.stop for s in box):
+    filled = Inside(node, scan, whole).stored(segment_id)
+    if filled is None:
         return NOTHING
-    to_scan = np.linalg.inv(scan_to_segmentation(node, scan)) @ array_of(image.GetImageToWorldMatrix)
-    voxels = voxels_of(image)
-    around, filled = _reach(box, np.linalg.inv(to_scan)), box_of_extent(image)
-    part = tuple(
-        slice(max(a.start, f.start), max(a.start, f.start, min(a.stop, f.stop)))
-        for a, f in zip(around, filled, strict=True)
-    )
-    inside = tuple(slice(p.start - f.start, p.stop - f.start) for p, f in zip(part, filled, strict=True))
-    mask = carried(Cropped(part, voxels[inside] == segment.GetLabelValue()), to_scan)
-    clipped = tuple(slice(max(m.start, b.start), min(m.stop, b.stop)) for m, b in zip(mask.box, box, strict=True))
-    return Cropped(clipped, mask.within(clipped)).tight() if all(s.start < s.stop for s in clipped) else NOTHING
+    return Cropped(filled.box, filled.bits == segment_of(node, segment_id).GetLabelValue()).tight()
+
+
+class Inside:
+    """What segments hold inside a (k, j, i) box of a scan, as it is when asked first; every layer is read once."""
+
+    def __init__(self, node: slicer.vtkMRMLSegmentationNode, scan: slicer.vtkMRMLScalarVolumeNode, box: Box) -> None:
+        self.box, self._node = box, node
+        self._to_segmentation = scan_to_segmentation(node, scan)
+        self._layers: dict[str, np.ndarray] = {}
+
+    def mask(self, segment_id: str) -> np.ndarray:
+        """The voxels of the box that belong to a segment."""
+        values = self._values(segment_id)
+        return values == segment_of(self._node, segment_id).GetLabelValue()
+
+    def among(self, mask: np.ndarray, ids: Iterable[str]) -> list[str]:
+        """The segments of these that have a voxel where the mask is set."""
+        present: dict[int, set[int]] = {}
+        found = []
+        for segment_id in ids:
+            values = self._values(segment_id)
+            if id(values) not in present:
+                present[id(values)] = set(np.unique(values[mask]).tolist())
+            if segment_of(self._node, segment_id).GetLabelValue() in present[id(values)]:
+                found.append(segment_id)
+        return found
+
+    def stored(self, segment_id: str) -> Cropped | None:
+        """The label values of the layer that holds a segment, in the part of the box that the layer fills."""
+        image = _labelmap(self._node, segment_id)
+        if image is None or any(s.start >= s.stop for s in self.box):
+            return None
+        to_scan = np.linalg.inv(self._to_segmentation) @ array_of(image.GetImageToWorldMatrix)
+        filled = box_of_extent(image)
+        part = _common(_reach(self.box, np.linalg.inv(to_scan)), filled)
+        if part is None:
+            return None
+        values = voxels_of(image)[_counted_from(part, filled)]
+        placed = carried(Cropped(part, values), to_scan)
+        common = _common(placed.box, self.box)
+        return None if common is None else Cropped(common, placed.bits[_counted_from(common, placed.box)])
+
+    def _values(self, segment_id: str) -> np.ndarray:
+        """The label values of the layer that holds a segment, zero where there is none."""
+        segment = segment_of(self._node, segment_id)
+        image = segment.GetRepresentation(binary_name())
+        key = image.__this__ if image is not None else ""
+        if key not in self._layers:
+            filled = self.stored(segment_id)
+            shape = tuple(max(0, s.stop - s.start) for s in self.box)
+            if filled is not None and filled.bits.shape == shape:
+                self._layers[key] = filled.bits
+            else:
+                values = np.zeros(shape, dtype=np.uint8 if filled is None else filled.bits.dtype)
+                if filled is not None:
+                    values[_counted_from(filled.box, self.box)] = filled.bits
+                self._layers[key] = values
+        return self._layers[key]
 
 
 def segment_of(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> slicer.vtkSegment:
@@ -145,3 +188,13 @@ def _reach(box: Box, to_lattice: np.ndarray) -> Box:
     reached = to_lattice[:3, :3] @ sides + to_lattice[:3, 3:]
     low, high = np.floor(reached.min(axis=1)).astype(int), np.ceil(reached.max(axis=1)).astype(int)
     return tuple(slice(int(a), int(b) + 1) for a, b in zip(low[::-1], high[::-1], strict=True))
+
+
+def _common(a: Box, b: Box) -> Box | None:
+    """What two boxes have in common."""
+    both = tuple(slice(max(x.start, y.start), min(x.stop, y.stop)) for x, y in zip(a, b, strict=True))
+    return both if all(s.start < s.stop for s in both) else None
+
+
+def _counted_from(box: Box, outer: Box) -> Box:
+    return tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, outer, strict=True))

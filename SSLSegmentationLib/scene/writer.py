@@ -13,9 +13,10 @@ from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.proposal import Cropped, Proposal
 from SSLSegmentationLib.scene.arrays import extent_of, oriented_image
-from SSLSegmentationLib.scene.editing import allowed, locked_among, overwritten, takes_back
+from SSLSegmentationLib.scene.editing import Rules
 from SSLSegmentationLib.scene.grids import carried
 from SSLSegmentationLib.scene.segments import (
+    Inside,
     add_segment,
     is_locked,
     lattice_of,
@@ -94,15 +95,15 @@ class SegmentWriter:
             return [Written(segment_id, 0, 0, 0) for segment_id in proposals]
         prepare(node, scan)
         self.history.save()
-        written, done = [], False
+        rules, written, done = Rules.of(self.editor), [], False
         try:
             for segment_id, proposal in proposals.items():
-                written.append(self._write(segment_id, proposal))
+                written.append(self._write(segment_id, proposal, rules))
                 yield
             for label, mask in fresh:
                 segment_id = add_segment(node, label)
                 proposal = Proposal(mask.box, mask.bits, np.zeros_like(mask.bits), 1.0)
-                written.append(self._write(segment_id, proposal))
+                written.append(self._write(segment_id, proposal, rules))
                 yield
             done = True
         finally:
@@ -127,14 +128,13 @@ class SegmentWriter:
         sizes = np.bincount(parts.ravel())
         own = [number for number in np.argsort(-sizes[1:], kind="stable")[1:] + 1 if sizes[number] >= smallest]
         self.history.save()
-        segment = segment_of(node, segment_id)
-        ids = [segment_id]
+        rules, segment, ids = Rules.of(self.editor), segment_of(node, segment_id), [segment_id]
         for count, number in enumerate(own, start=2):
             label = Label(0, f"{segment.GetName()} {count}", tuple(segment.GetColor()), segment.GetTerminology() or "")
             part = Cropped(mask.box, parts == number).tight()
-            self._remove(segment_id, part)
+            self._remove(rules, segment_id, part)
             ids.append(add_segment(node, label))
-            self._add(ids[-1], part)
+            self._add(rules, ids[-1], part)
         return ids
 
     def undo(self) -> None:
@@ -151,52 +151,60 @@ class SegmentWriter:
             raise InputError("There is no scan to segment: choose one.")
         return node, scan
 
-    def _write(self, segment_id: str, proposal: Proposal) -> Written:
-        node, scan = self._nodes()
-        box, added, removed = proposal.box, proposal.added, proposal.removed
-        wanted = int(added.sum() + removed.sum())
-        if not wanted:
+    def _write(self, segment_id: str, proposal: Proposal, rules: Rules) -> Written:
+        if not (proposal.mask != proposal.before).any():
             return Written(segment_id, 0, 0, 0)
-        free = allowed(self.editor, segment_id, box)
+        box, inside = proposal.box, Inside(rules.node, rules.scan, proposal.box)
+        # The user may have painted since the proposal was made: what it does not change stays as it is now.
+        held = inside.mask(segment_id)
+        added, removed = proposal.added & ~held, proposal.removed & held
+        wanted = int(added.sum() + removed.sum())
+        free = rules.allowed(segment_id, inside)
         added, removed = added & free, removed & free
-        yielding = overwritten(self.editor, segment_id)
-        taking = takes_back(self.editor, segment_id)
-        for other in locked_among(self.editor, yielding):
-            added &= ~mask_of(node, other, scan, box).within(box)
-        if taking and is_locked(node, taking):
-            removed &= mask_of(node, taking, scan, box).within(box)
-        self._remove(segment_id, Cropped(box, removed))
-        if taking:
-            self._add(taking, Cropped(box, removed))
-        for other in yielding:
-            self._remove(other, Cropped(box, added & mask_of(node, other, scan, box).within(box)))
-        self._add(segment_id, Cropped(box, added))
+        giving_way, taking_back = rules.giving_way(segment_id), rules.taking_back(segment_id)
+        for other in rules.locked.intersection(giving_way):
+            added &= ~inside.mask(other)
+        if taking_back in rules.locked:
+            removed &= inside.mask(taking_back)
+        segmentation = rules.node.GetSegmentation()
+        met = [i for i in inside.among(added, segmentation.GetSegmentIDs()) if i != segment_id]
+        losing = [other for other in met if other in giving_way]
+        # Slicer can let all others give way by itself, layer by layer: quicker where many segments share few layers.
+        by_slicer = losing == met and len(losing) >= segmentation.GetNumberOfLayers()
+        lost = {} if by_slicer else {other: added & inside.mask(other) for other in losing}
+
+        self._remove(rules, segment_id, Cropped(box, removed))
+        if taking_back:
+            self._add(rules, taking_back, Cropped(box, removed))
+        for other, part in lost.items():
+            self._remove(rules, other, Cropped(box, part))
+        self._add(rules, segment_id, Cropped(box, added), overwrite=by_slicer)
         counts = int(added.sum()), int(removed.sum())
         return Written(segment_id, *counts, wanted - sum(counts))
 
-    def _add(self, segment_id: str, mask: Cropped) -> None:
-        # What has to give way has done so. Otherwise Slicer goes through every other segment of the segmentation.
-        self._free.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
-        self._modify(segment_id, mask, slicer.vtkSlicerSegmentEditorLogic.ModificationModeAdd)
+    def _add(self, rules: Rules, segment_id: str, mask: Cropped, overwrite: bool = False) -> None:
+        # Where nothing is to be overwritten, Slicer would still go through all other layers to do so.
+        kind = slicer.vtkMRMLSegmentEditorNode
+        self._free.SetOverwriteMode(kind.OverwriteAllSegments if overwrite else kind.OverwriteNone)
+        self._modify(rules, segment_id, mask, slicer.vtkSlicerSegmentEditorLogic.ModificationModeAdd)
 
-    def _remove(self, segment_id: str, mask: Cropped) -> None:
+    def _remove(self, rules: Rules, segment_id: str, mask: Cropped) -> None:
         # Removing overwrites nobody, but unless it may, Slicer moves the segment to a layer of its own first.
         self._free.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
-        self._modify(segment_id, mask, slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove)
+        self._modify(rules, segment_id, mask, slicer.vtkSlicerSegmentEditorLogic.ModificationModeRemove)
 
-    def _modify(self, segment_id: str, mask: Cropped, mode: int) -> None:
+    def _modify(self, rules: Rules, segment_id: str, mask: Cropped, mode: int) -> None:
         """Change a segment where a mask on the scan's grid is set, and nothing beside it."""
         mask = mask.tight()
         if not mask.bits.any():
             return
-        node, scan = self._nodes()
-        lattice = lattice_of(node, segment_id)
-        placed = carried(mask, np.linalg.inv(lattice) @ scan_to_segmentation(node, scan))
+        lattice = lattice_of(rules.node, segment_id)
+        placed = carried(mask, np.linalg.inv(lattice) @ scan_to_segmentation(rules.node, rules.scan))
         if not placed.bits.any():
             return
         image = oriented_image(placed.bits, placed.box, lattice)
         # The extent keeps the logic from going through the whole segment.
-        self._logic.ModifySegmentByLabelmap(node, segment_id, image, mode, extent_of(placed.box), False, False)
+        self._logic.ModifySegmentByLabelmap(rules.node, segment_id, image, mode, extent_of(placed.box), False, False)
 
 
 class OwnHistory:
