@@ -58,7 +58,7 @@ def start_from(method: Method, source: Source) -> str:
 
     Peers each begin with the whole where the source is a single network.
     """
-    backbone = method.predictor()
+    backbone = method.learner()
     if backbone is None:
         raise InputError("A pre-training begins from nothing: leave --from out, or choose a method that segments.")
     loaded, new, total = 0, [], 0

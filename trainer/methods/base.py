@@ -74,6 +74,10 @@ class Method(LightningModule):
         """The network that is evaluated and packaged; None for pre-training."""
         return None
 
+    def learner(self) -> Backbone | None:
+        """The network that the optimiser moves, and that a training which starts from other weights gets them in."""
+        return self.predictor()
+
     def transferable(self) -> dict[str, Tensor]:
         """What fine-tuning starts from, under the names that the state of `predictor().network` has for it."""
         backbone = self.predictor()

@@ -85,5 +85,8 @@ class MeanTeacher(Method):
     def after_step(self, step: int) -> None:
         self.teacher.update(self.student, teacher_momentum(step, self.settings.momentum))
 
+    def learner(self) -> Backbone:
+        return self.student
+
     def predictor(self) -> Backbone:
         return self.student if self.settings.predict == "student" else self.teacher.network

@@ -20,6 +20,7 @@ from Testing.trainer.methods.tiny import (
 )
 from trainer.methods import method_class
 from trainer.parts.uncertainty import entropy
+from trainer.transfer import Source, start_from
 
 PAIR = {"first": FIRST, "second": SECOND}
 SETTINGS = {
@@ -136,6 +137,19 @@ def test_weights_and_terms_have_the_same_names_and_all_terms_are_plain_numbers(n
         terms = method.terms(tiny_batch(), step)
         assert terms.keys() == method.weights(step).keys()
         assert all(term.dim() == 0 and term.dtype == torch.float32 for term in terms.values())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_with_networks_in_half_precision_losses_are_in_full_and_nearly_the_same(name):
+    method = warmed_up(make(name))
+    torch.manual_seed(1)
+    exact = method.terms(tiny_batch(), 50)
+    torch.manual_seed(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = method.terms(tiny_batch(), 50)
+    assert all(term.dtype == torch.float32 for term in half.values())
+    for term in set(exact) - {"contrast"}:  # its voxels are drawn from others, where a few pseudo-labels differ
+        torch.testing.assert_close(half[term], exact[term], rtol=0.1, atol=0.05)
 
 
 def degenerate_batches(classes):
@@ -350,6 +364,14 @@ def test_student_or_teacher_is_packaged_as_told(name):
     assert student.predictor() is student.student
     assert teacher.predictor() is teacher.teacher.network
     assert teacher.predictor().definition == teacher.student.definition
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_weights_to_start_from_reach_the_learner_and_its_teacher(name):
+    method = make(name, **({"teacher": "average"} if name == "dual_networks" else {}))
+    state = {key: torch.full_like(value, 0.25) for key, value in method.learner().network.state_dict().items()}
+    start_from(method, Source("somewhere", state))
+    assert all((parameter == 0.25).all() for parameter in method.parameters())
 
 
 @pytest.mark.parametrize("name", CONTRASTIVE)
