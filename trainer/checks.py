@@ -6,6 +6,7 @@ import math
 import shutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,16 +39,18 @@ def check_cases(method: str, split: Split) -> None:
             )
 
 
-def check_network(plan: Plan) -> int:
-    """Run one patch through the outline of the network, which costs nothing; returns how many numbers it has."""
-    name, patch = plan.network.get("_target_"), " × ".join(map(str, plan.patch))
+def check_network(method: str, plan: Plan, settings: Any) -> int:
+    """Run a patch through the outline of the method's network, which costs nothing; how many numbers all parts have."""
+    patch = " × ".join(map(str, plan.patch))
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        backbone = build(plan.network)
+        outline = method_class(method)(plan, settings, 1, 0)
+        backbone = outline.predictor() or build(plan.network)
+        name = backbone.definition["_target_"]
         try:
             logits = backbone(torch.empty((2, 1, *plan.patch)))
         except (RuntimeError, ValueError) as error:
-            steps = " × ".join(map(str, divisors(plan.network)))
+            steps = " × ".join(map(str, divisors(backbone.definition)))
             raise InputError(
                 f"A patch of {patch} voxels does not go through {name} ({str(error).splitlines()[0][:120]}): "
                 f"give the plan a larger patch, with sides that are multiples of {steps}."
@@ -57,7 +60,7 @@ def check_network(plan: Plan) -> int:
             f"{name} gives {logits.shape[1]} classes for a patch of {patch} voxels, but the plan has {plan.classes} "
             'with the background: correct "network" in the plan.'
         )
-    return sum(parameter.numel() for parameter in backbone.parameters())
+    return sum(parameter.numel() for parameter in outline.parameters())
 
 
 def check_room(folder: Path, plan: Plan, cases: list[CaseFiles], numbers: int, prepared: bool) -> None:

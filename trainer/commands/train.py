@@ -145,7 +145,7 @@ def _begin(
         raise InputError(f"{method} is not what this command does: use `python -m trainer {right}`.")
     check_free(out)
     choose(training)
-    numbers = check_network(plan)
+    numbers = check_network(method, plan, settings)
     cases = find_cases(plan.data)
     names = [case.name for case in cases]
     split = read_split(split_path, names) if split_path else make_split(cases, **dealt)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from trainer.data.augment import CROP_ONLY, FLIPS_AND_TURNS
 from trainer.data.batches import SupervisedBatches
 from trainer.methods.base import Batch, Method
 from trainer.methods.optimiser import Optimiser, Schedule
@@ -24,6 +25,12 @@ class Settings:
     optimiser: Optimiser = field(
         default_factory=lambda: Optimiser("adamw", 2e-3, 1e-3, schedule=Schedule("cosine", warm_up=100, of=6000))
     )
+    network: dict[str, Any] = field(default_factory=dict)
+    """Instead of the plan's."""
+    augmentation: Literal["plan", "crop", "turns"] = "plan"
+    """What the plan says; or nothing but where patches are cut; or that with quarter turns and mirrors in the plane."""
+    batch: int = 0
+    """Patches in a step; 0: as many as the plan says."""
     cross_entropy: float = 1.0
     dice: float = 1.0
 
@@ -33,13 +40,24 @@ class Supervised(Method):
 
     def __init__(self, plan: Plan, settings: Settings, steps: int, seed: int) -> None:
         super().__init__(plan, settings, steps, seed)
-        self.backbone = build(plan.network)
+        told = settings.network
+        self.backbone = build({**told, "in_channels": 1, "out_channels": plan.classes} if told else plan.network)
 
     @classmethod
     def batches(
         cls, plan: Plan, store: Store, split: Split, settings: Any, *, steps: int, seed: int, rank: int, world: int
     ) -> SupervisedBatches:
-        return SupervisedBatches(plan, store, split.labelled, steps=steps, seed=seed, rank=rank, world=world)
+        return SupervisedBatches(
+            plan,
+            store,
+            split.labelled,
+            steps=steps,
+            seed=seed,
+            rank=rank,
+            world=world,
+            batch=settings.batch or plan.batch,
+            augmentation={"plan": None, "crop": CROP_ONLY, "turns": FLIPS_AND_TURNS}[settings.augmentation],
+        )
 
     def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         logits = self.backbone(batch["image"])
