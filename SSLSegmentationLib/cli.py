@@ -10,6 +10,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from SSLSegmentationLib import __version__
+from SSLSegmentationLib.commands.batch import batch
 from SSLSegmentationLib.commands.console import people
 from SSLSegmentationLib.commands.demo import demo
 from SSLSegmentationLib.commands.dicom_seg import dicom_seg
@@ -34,6 +35,7 @@ app.command()(segment)
 app.command()(prompt)
 app.command()(refine)
 app.command()(propagate)
+app.command()(batch)
 app.command()(export)
 app.command("dicom-seg")(dicom_seg)
 app.command()(demo)

@@ -81,6 +81,15 @@ def series_files(path: Path, series: str | None = None) -> tuple[list[Path], Vol
     return [one.path for one in ordered], Volume(nothing, matrix, _name(ordered[0], path), ordered[0].modality)
 
 
+def series_in(folder: Path) -> dict[str, list[Path]]:
+    """The series of images in a folder, and the files of each."""
+    found: dict[str, list[Path]] = {}
+    with _itk_quiet():
+        for one in _slices_in(folder):
+            found.setdefault(one.series, []).append(one.path)
+    return found
+
+
 def _series(path: Path, series: str | None) -> tuple[list[Slice], np.ndarray, str]:
     """The slices of one series in their order, the matrix of its grid, and what to call it in messages."""
     folder = path if path.is_dir() else path.parent
