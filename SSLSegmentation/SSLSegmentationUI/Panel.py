@@ -1,0 +1,357 @@
+"""The panel: its sections, what they do together, and what holds at every moment in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import qt
+import slicer
+from slicer.i18n import tr as _
+from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.plane import cut
+from SSLSegmentationLib.prompts import MaskPrompt
+from SSLSegmentationLib.scene.planes import plane_of
+from SSLSegmentationLib.scene.segments import is_locked, mask_of
+from SSLSegmentationLib.scene.volumes import volume_of
+from SSLSegmentationLib.scene.writer import Written
+
+from SSLSegmentationUI import Place, Requirements
+from SSLSegmentationUI.AdvancedSection import AdvancedSection
+from SSLSegmentationUI.CorrectSection import CorrectSection
+from SSLSegmentationUI.DoubtSection import DoubtSection
+from SSLSegmentationUI.EditorSection import EditorSection
+from SSLSegmentationUI.Engine import KEEP_ALIVE
+from SSLSegmentationUI.Models import Models
+from SSLSegmentationUI.ModelSection import ModelSection
+from SSLSegmentationUI.Parameters import Parameters
+from SSLSegmentationUI.ScanSection import ScanSection
+from SSLSegmentationUI.Shortcuts import Shortcuts
+from SSLSegmentationUI.SpreadSection import SpreadSection
+from SSLSegmentationUI.StatusSection import StatusSection
+from SSLSegmentationUI.Suggestion import Suggestion
+from SSLSegmentationUI.Work import Message, Work
+
+
+class Panel:
+    def __init__(self, ui: Any, work: Work, models: Models, requirements: Path) -> None:
+        self.ui = ui
+        self.work = work
+        self.models = models
+        self._requirements = requirements
+        self._lacking: list[str] | None = None
+        self._parameters: Parameters | None = None
+        self._modelsShown: tuple[Any, ...] = ()
+        self.editor = EditorSection(ui)
+        self.scan = ScanSection(ui)
+        self.model = ModelSection(ui, models, self._onModel, self._segment)
+        self.doubt = DoubtSection(ui, work.failWith)
+        self.correct = CorrectSection(ui, models, self.editor, self._ask, self._onClickModel)
+        self.spread = SpreadSection(ui, self._spread)
+        self.status = StatusSection(ui, work, self._nextStep, work.cancel)
+        self.advanced = AdvancedSection(ui, work.engine, self._move, self._setUp)
+        ui.setupButton.connect("clicked()", self._setUp)
+        ui.paintedButton.connect("clicked()", self._usePainted)
+        ui.refineButton.connect("clicked()", self._refine)
+        work.onSuggested = self._onSuggested
+        work.onAccepted = self._onAccepted
+        self.shortcuts = Shortcuts(
+            {
+                "P": lambda: self.correct.toggle("positive"),
+                "M": lambda: self.correct.toggle("negative"),
+                "B": lambda: self.correct.toggle("box"),
+                "A": work.accept,
+                "X": work.reject,
+                "Esc": self._onEscape,
+                "N": self.doubt.goToNext,
+            }
+        )
+        # Much may change in one go; the panel is brought up to date once, when Qt has nothing more urgent to do.
+        self._soon = qt.QTimer()
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.connect("timeout()", self.update)
+        self._later: list[Callable[[], None]] = []
+        self._pulse = qt.QTimer()
+        self._pulse.setInterval(int(KEEP_ALIVE / 3 * 1000))
+        self._pulse.connect("timeout()", work.beat)
+
+    # The scene and the module come and go
+
+    def use(self, parameters: Parameters | None) -> None:
+        """Work with the parameters of a scene; None before it is closed."""
+        self._parameters = parameters
+        if parameters is None:
+            self.close()
+            return
+        self.editor.begin()
+        self.follow()
+
+    def follow(self) -> None:
+        """Whatever the parameters say now, do it."""
+        parameters = self._parameters
+        if parameters is None:
+            return
+        scan, segmentation = parameters.scan, parameters.segmentation
+        if (scan, segmentation) != (self.work.scanNode, self.work.segmentationNode):
+            self._open(scan, segmentation)
+        self.work.acceptAtOnce = parameters.acceptAtOnce
+        self.doubt.set(parameters.showDoubt, parameters.doubtOpacity, parameters.doubtThreshold)
+        self._fillModels()
+        self.updateSoon()
+
+    def enter(self) -> None:
+        self._lacking = None
+        self.editor.enter()
+        self.shortcuts.enable()
+        if self.work.engine.place.isRemote:
+            self._pulse.start()
+        self.updateSoon()
+
+    def exit(self) -> None:
+        self.shortcuts.disable()
+        self.correct.stopPlacing()
+        self.editor.exit()
+
+    def close(self) -> None:
+        """Let go of the scene."""
+        self.work.close()
+        self.correct.close()
+        self.doubt.close()
+        self.editor.end()
+
+    def end(self) -> None:
+        """The module goes away."""
+        self.close()
+        self._soon.stop()
+        self._pulse.stop()
+        self.shortcuts.disable()
+        self.work.engine.stop(atEnd=True)
+
+    def _open(self, scan: Any, segmentation: Any) -> None:
+        if scan is not self.work.scanNode:
+            self.doubt.close()
+        self.editor.open(scan, segmentation)
+        self.work.open(scan, segmentation, self.editor.node, self.editor)
+        self.correct.open(scan, segmentation)
+        self.scan.check(scan)
+
+    # What holds at every moment
+
+    def updateSoon(self) -> None:
+        self._soon.start()
+
+    def later(self, do: Callable[[], None]) -> None:
+        """Do something when what is going on now is over."""
+        self._later.append(do)
+        self._soon.start()
+
+    def update(self) -> None:
+        later, self._later = self._later, []
+        for do in later:
+            do()
+        work, busy = self.work, self._busy()
+        self.models.follow()
+        self._fillModels()
+        self.status.update()
+        self.model.update(self._whyNoScan() or busy or self._whyWaiting(), busy)
+        self.doubt.update()
+        placing = self._whyNoScan() or ("" if work.segmentationNode is not None else self._whyNoSegmentation())
+        self.correct.update(placing, busy)
+        self.spread.update(placing or busy or self._whyNoSegment() or self._whyWaiting())
+        self.advanced.update(busy, self.lacking)
+        self.ui.setupButton.visible = self._mustSetUp() and not work.operation
+
+    @property
+    def lacking(self) -> list[str]:
+        """What is not installed, if the engine is to run in this Slicer."""
+        if self._lacking is None:
+            here = self.work.engine.place.kind == Place.SLICER
+            self._lacking = Requirements.missing(self._requirements) if here else []
+        return self._lacking
+
+    def _mustSetUp(self) -> bool:
+        return bool(self.lacking) and not self.work.engine.isReady
+
+    def _busy(self) -> str:
+        return _("Something is running: wait for it, or press Cancel.") if self.work.operation else ""
+
+    def _whyWaiting(self) -> str:
+        return _("Accept or reject what is suggested first.") if self.work.suggestion is not None else ""
+
+    def _whyNoScan(self) -> str:
+        if self._mustSetUp():
+            return _("First install what is needed, with the button at the top.")
+        return self.scan.obstacle
+
+    @staticmethod
+    def _whyNoSegmentation() -> str:
+        return _("Press Segment first, or make a new segmentation above.")
+
+    def _whyNoSegment(self) -> str:
+        segmentId = self.editor.segmentId
+        if not segmentId:
+            return _("Choose a segment under Correct.")
+        locked = self.work.segmentationNode is not None and is_locked(self.work.segmentationNode, segmentId)
+        return _("This segment is locked: press Lock again to change it.") if locked else ""
+
+    def _nextStep(self) -> str:
+        """What somebody who has never seen this might do now."""
+        if self._mustSetUp():
+            return _("Before the first use, some packages have to be installed.")
+        if self._parameters is None or self._parameters.scan is None:
+            return _("Load a scan and choose it below; the module Sample Data has one to try.")
+        if self.scan.obstacle:
+            return ""
+        node = self.work.segmentationNode
+        if node is None or node.GetSegmentation().GetNumberOfSegments() == 0:
+            return _("Press Segment, or press New under Correct and click on what you are after.")
+        if self.work.message.sentence:
+            return ""
+        return _("Look where the model is unsure, and correct it with clicks.")
+
+    # What the user does
+
+    def _segment(self, model: str) -> None:
+        parameters = self._parameters
+        if parameters.segmentation is None:
+            parameters.segmentation = self.scan.segmentationFor(parameters.scan, None)
+            self.follow()
+        if not model:
+            self._startEngine()
+            return
+        self.work.segment(model, {"device": parameters.device, "doubt": parameters.doubtSource})
+
+    def _startEngine(self) -> None:
+        """Before the engine has told its models, all there is to do is to start it; then Segment goes on."""
+
+        def steps(progress: Callable[[str, float], None]) -> Any:
+            progress(_("Starting the engine"), 0.0)
+            return (yield from self.models.asking())
+
+        self.work.run("Start", steps, lambda _: self._afterStart())
+
+    def _afterStart(self) -> None:
+        self._fillModels()
+        if self.model.choice.id and not self.model.choice.obstacle():
+            self._segment(self.model.choice.id)
+
+    def _ask(self, segmentId: str) -> None:
+        """The user has placed, moved or deleted a prompt."""
+        work = self.work
+        if work.scanNode is None or work.segmentationNode is None:
+            return
+        if work.segmentationNode.GetSegmentation().GetSegment(segmentId) is None:
+            return
+        try:
+            prompts = self.correct.prompts(segmentId)
+        except InputError as error:
+            work.failWith(error)
+            return
+        if prompts:
+            work.prompt(segmentId, prompts, self.correct.choice.id)
+        else:
+            work.withdraw(segmentId)
+        self.updateSoon()
+
+    def _usePainted(self) -> None:
+        """The segment as it is painted on the slice of a view, as a prompt."""
+        work, segmentId = self.work, self.editor.segmentId
+        try:
+            plane = self._plane()
+            mask = mask_of(work.segmentationNode, segmentId, work.scanNode)
+            if not mask.bits.size:
+                raise InputError("Nothing is painted in this segment: paint a part of it first, with the editor below.")
+            part = volume_of(work.scanNode).cropped(mask.box)
+            pixels = np.asarray(cut(part.with_voxels(mask.bits.astype(np.float32)), plane)) > 0.5
+            if not pixels.any():
+                name = self._parameters.spreadView
+                raise InputError(f"Nothing is painted on the slice of the {name} view: go to the slice you painted.")
+        except InputError as error:
+            work.failWith(error)
+            return
+        prompts = [*self.correct.prompts(segmentId), MaskPrompt(pixels, plane.pixel_to_ras)]
+        work.prompt(segmentId, prompts, self.correct.choice.id)
+
+    def _refine(self) -> None:
+        self.work.refine([self.editor.segmentId], self.correct.choice.id)
+
+    def _spread(self) -> None:
+        parameters = self._parameters
+        try:
+            plane = self._plane()
+        except InputError as error:
+            self.work.failWith(error)
+            return
+        self.work.spread(
+            [self.editor.segmentId],
+            plane,
+            self.correct.choice.id,
+            self.spread.direction(parameters.spreadDirection),
+            parameters.spreadSlices or None,
+        )
+
+    def _plane(self) -> Any:
+        """The slice that the chosen view shows."""
+        widget = slicer.app.layoutManager().sliceWidget(self._parameters.spreadView)
+        if widget is None:
+            raise InputError(f"There is no {self._parameters.spreadView} view in this layout: choose another view.")
+        return plane_of(widget.mrmlSliceNode(), volume_of(self.work.scanNode))
+
+    def _onEscape(self) -> None:
+        if self.work.operation:
+            self.work.cancel()
+        else:
+            self.correct.stopPlacing()
+
+    def _onModel(self, id: str) -> None:
+        if self._parameters is not None:
+            self._parameters.model = id
+        self.updateSoon()
+
+    def _onClickModel(self, id: str) -> None:
+        if self._parameters is not None:
+            self._parameters.clickModel = id
+        self.updateSoon()
+
+    def _setUp(self) -> None:
+        try:
+            Requirements.install(self._requirements)
+        except Exception as error:  # noqa: BLE001 - pip may fail in any way; the user is told
+            self.work.failWith(error)
+        self._lacking = None
+        self.updateSoon()
+
+    def _move(self, place: Place.Place) -> None:
+        Place.save(place)
+        self.work.cancel()
+        self.work.engine.move(place)
+        self._lacking = None
+        self.enter()
+        self.work.tell(Message(_("The engine is used from there with the next click.")))
+
+    # What comes of it
+
+    def _onSuggested(self, suggestion: Suggestion) -> None:
+        if suggestion.uncertainty is not None:
+            self.doubt.use(self.work.scanNode, suggestion.uncertainty)
+
+    def _onAccepted(self, suggestion: Suggestion, written: list[Written]) -> None:
+        self.doubt.learn(suggestion.proposals)
+        if suggestion.prompted and not self._parameters.keepPrompts:
+            self.correct.forget(suggestion.prompted)
+        if not self.editor.segmentId and written:
+            self.editor.select(written[0].segment_id)
+        self.updateSoon()
+
+    def _fillModels(self) -> None:
+        parameters = self._parameters
+        if parameters is None or not self.models.known:
+            return
+        state = (self.models.version, parameters.model, parameters.clickModel)
+        if state != self._modelsShown:
+            self._modelsShown = state
+            self.model.fill(parameters.model)
+            self.correct.fill(parameters.clickModel)

@@ -1,0 +1,47 @@
+"""The scan, the segmentation, and what has to be said about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.scene.segments import new_segmentation
+from SSLSegmentationLib.scene.volumes import frame_note, volume_of
+
+
+class ScanSection:
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+        self.obstacle = ""
+        """Why the chosen scan cannot be segmented."""
+
+    def check(self, scan: Any) -> None:
+        """Look at a scan that was chosen, and say what is special about it."""
+        self.obstacle, note = "", ""
+        if scan is None:
+            self.obstacle = "Choose a scan first."
+        else:
+            try:
+                volume_of(scan)
+                note = frame_note(scan)
+            except InputError as error:
+                self.obstacle = note = str(error)
+        self._ui.scanNoteLabel.text = note
+        self._ui.scanNoteLabel.visible = bool(note)
+
+    @staticmethod
+    def defaultScan() -> Any:
+        """What the views show, or else the first there is."""
+        layout = slicer.app.layoutManager()
+        for name in layout.sliceViewNames() if layout is not None else ():
+            shown = layout.sliceWidget(name).mrmlSliceCompositeNode().GetBackgroundVolumeID()
+            node = slicer.mrmlScene.GetNodeByID(shown) if shown else None
+            if node is not None and node.IsA("vtkMRMLScalarVolumeNode"):
+                return node
+        return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+
+    @staticmethod
+    def segmentationFor(scan: Any, chosen: Any) -> Any:
+        """The chosen segmentation, or a new one on the scan."""
+        return chosen if chosen is not None else new_segmentation(scan)
