@@ -101,6 +101,8 @@ def set_attribute(self: Any, name: str, value: Any) -> None:
         declared.fset(self, converted(value, meta.property(meta.indexOfProperty(name)).typeName(), name))
     elif isinstance(declared, property):
         declared.__set__(self, value)
+    elif isinstance(value, QtCore.SignalInstance) or name.startswith("__"):
+        _plain_setattr(self, name, value)  # PySide6 itself, which keeps signals with their objects
     elif owner and is_from_cplusplus(owner) and (callable(declared) or isinstance(declared, QtCore.Signal)):
         raise AttributeError(f"Slot or signal '{name}' can not be overwritten on {kind.__name__} object")
     elif not is_from_cplusplus(kind) or (owner and owner.__module__.startswith(STAND_IN)):

@@ -37,9 +37,12 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         Writable = 0x020
         Executable = 0x040
         Hidden = 0x100
+        NoDot = 0x2000
+        NoDotDot = 0x4000
 
     Dirs, Files, Drives, NoSymLinks = Filter.Dirs, Filter.Files, Filter.Drives, Filter.NoSymLinks
     Readable, Writable, Executable, Hidden = Filter.Readable, Filter.Writable, Filter.Executable, Filter.Hidden
+    NoDot, NoDotDot = Filter.NoDot, Filter.NoDotDot
 
     SIGNALS: ClassVar = ("currentPathChanged(QString)", "validInputChanged(bool)")
     currentPathChanged = QtCore.Signal(str)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import slicer
 from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 
-from . import modules
+from . import modules, packages
 from .faults import Answer, Faults
 from .loop import LoopWatch
 
@@ -149,6 +151,19 @@ class Driver:
         finally:
             watch.stop()
 
+    @contextmanager
+    def without_packaging(self) -> Iterator[None]:
+        """Slicer 5.10, which has no slicer.packaging."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delitem(sys.modules, "slicer.packaging")
+            patch.delattr(slicer, "packaging")
+            yield
+
+    @property
+    def installed(self) -> list[str]:
+        """What would have been installed with pip during this test."""
+        return packages.installed
+
     def screenshot(self, path: str | Path) -> Path:
         """The main window as a user sees it."""
         self.render()
@@ -172,6 +187,10 @@ class Driver:
 
     def reset(self) -> None:
         """An empty scene, the four views, no module shown, the mouse free: as after the start."""
+        core = self.application._core
+        slicer.app, slicer.mrmlScene = self.application, core.scene  # other tests may have put theirs in the place
+        packages.installed.clear()
+        self.application.userSettings().clear()
         self.open_module("")
         slicer.mrmlScene.Clear(False)
         logic = self.application.applicationLogic()

@@ -9,6 +9,7 @@ Signals of PySide6 in which everything that PySide6 has no word for is an `objec
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Callable
 from typing import Any
@@ -16,25 +17,32 @@ from typing import Any
 import shiboken6
 from PySide6 import QtCore
 
+from .attributes import QT_MODULES
+
 TYPES = {"bool": bool, "int": int, "double": float, "QString": str, "QStringList": list}
 
 _qt_connect = QtCore.QObject.connect
 _qt_disconnect = QtCore.QObject.disconnect
-_find_attribute = QtCore.QObject.__getattribute__
 _connections: dict[int, list[tuple[str, Any, Callable[..., Any]]]] = {}
 
 
 def apply() -> None:
-    """PySide6 answers for `connect` of an instance before it looks into the class, so the look-up is replaced."""
-    QtCore.QObject.__getattribute__ = _attribute  # type: ignore[method-assign, assignment]
+    """PySide6 answers for `connect` of an instance before it looks into the class, so the look-ups are replaced."""
+    for module in QT_MODULES:
+        for kind in (getattr(module, name) for name in dir(module)):
+            if inspect.isclass(kind) and issubclass(kind, QtCore.QObject) and "__getattribute__" in vars(kind):
+                kind.__getattribute__ = _look_up(kind.__getattribute__)
 
 
-def _attribute(self: Any, name: str) -> Any:
-    if name == "connect":
-        return types.MethodType(connect, self)
-    if name == "disconnect":
-        return types.MethodType(disconnect, self)
-    return _find_attribute(self, name)
+def _look_up(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    def look_up(self: Any, name: str) -> Any:
+        if name == "connect":
+            return types.MethodType(connect, self)
+        if name == "disconnect":
+            return types.MethodType(disconnect, self)
+        return original(self, name)
+
+    return look_up
 
 
 def connect(self: Any, signal: str, receiver: Any, slot: str | None = None) -> bool:

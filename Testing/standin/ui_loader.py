@@ -36,6 +36,7 @@ class QUiLoader(QtUiTools.QUiLoader):
         if connections is not None:
             root.remove(connections)
         _check_classes(root)
+        _replace_enums(root)
         buffer = QtCore.QBuffer()
         buffer.setData(ET.tostring(root))
         buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
@@ -57,6 +58,16 @@ def _check_classes(root: ET.Element) -> None:
         kind = element.get("class", "")
         if kind not in WIDGETS and not hasattr(QtWidgets, kind):
             raise LookupError(f"the .ui file wants a {kind} for {element.get('name')!r}: no such widget here")
+
+
+def _replace_enums(root: ET.Element) -> None:
+    """Qt knows no enumerations of classes of Python, so they become numbers: <set>ctkX::A|ctkX::B</set>."""
+    for element in root.iter("widget"):
+        kind = element.get("class", "")
+        for entry in element.iterfind("property/*") if kind in WIDGETS else ():
+            if entry.tag in ("set", "enum") and (entry.text or "").startswith(f"{kind}::"):
+                names = (part.rpartition("::")[2] for part in (entry.text or "").split("|"))
+                entry.tag, entry.text = "number", str(sum(int(getattr(WIDGETS[kind], name)) for name in names))
 
 
 def _check_properties(root: ET.Element, window: Any) -> None:
