@@ -40,8 +40,9 @@ class Watch:
     def on_node(self, watched: vtk.vtkObject, event: int | str, then: Callable[[slicer.vtkMRMLNode], None]) -> None:
         """For events that come with a node, as those of a scene that gains or loses one."""
 
-        def told(caller: vtk.vtkObject, name: str, node: slicer.vtkMRMLNode) -> None:
-            then(node)
+        def told(caller: vtk.vtkObject, name: str, node: slicer.vtkMRMLNode | None = None) -> None:
+            if node is not None:
+                then(node)
 
         told.CallDataType = vtk.VTK_OBJECT
         self._kept.append((watched, watched.AddObserver(event, told)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ _LOGICS = {
 
 
 class VtkErrors:
-    """Every error and warning that VTK reports while this is the output window of the process."""
+    """Every error and warning that VTK reports, and every exception in an observer, which VTK would only print."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -30,6 +31,7 @@ class VtkErrors:
             self._window.AddObserver(event, self._noted)
         vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
         vtk.vtkOutputWindow.SetInstance(self._window)
+        sys.excepthook = lambda kind, error, trace: self.told.append(f"in an observer: {kind.__name__}: {error}")
 
     def _noted(self, caller: Any, event: str, text: str) -> None:
         self.told.append(f"{event}: {text.strip()}")
@@ -72,16 +74,21 @@ def boot() -> SimpleNamespace:
 def _keep_hierarchy(scene: slicer.vtkMRMLScene) -> None:
     """Data nodes enter and leave the subject hierarchy, as the application's plugins see to."""
 
-    def added(caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
-        if not node.IsA("vtkMRMLDisplayableNode") or node.GetHideFromEditors() or node.IsA("vtkMRMLCameraNode"):
+    def added(caller: Any, event: str, node: slicer.vtkMRMLNode | None = None) -> None:
+        if (
+            node is None
+            or not node.IsA("vtkMRMLDisplayableNode")
+            or node.GetHideFromEditors()
+            or node.IsA("vtkMRMLCameraNode")
+        ):
             return
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
         if not hierarchy.GetItemByDataNode(node):
             hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
 
-    def removed(caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
+    def removed(caller: Any, event: str, node: slicer.vtkMRMLNode | None = None) -> None:
         hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-        item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+        item = hierarchy.GetItemByDataNode(node) if hierarchy is not None and node is not None else 0
         if item and not scene.IsClosing():
             hierarchy.RemoveItem(item, False, False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -13,17 +14,21 @@ if not hasattr(slicer, "vtkMRMLSegmentationNode"):
 
 
 @pytest.fixture(scope="session")
-def vtk_errors() -> list[str]:
+def vtk_errors() -> Iterator[list[str]]:
     from Testing.scene.boot import VtkErrors
 
-    return VtkErrors().told
+    before = sys.excepthook
+    yield VtkErrors().told
+    sys.excepthook = before
 
 
 @pytest.fixture(scope="session")
-def application(vtk_errors: list[str]) -> SimpleNamespace:
+def application(vtk_errors: list[str]) -> Iterator[SimpleNamespace]:
     from Testing.scene.boot import boot
 
-    return boot()
+    application = boot()
+    yield application
+    application.scene.RemoveAllObservers()
 
 
 @pytest.fixture(autouse=True)
