@@ -22,6 +22,7 @@ from SSLSegmentationLib.commands.propagate import propagate
 from SSLSegmentationLib.commands.refine import refine
 from SSLSegmentationLib.commands.segment import segment
 from SSLSegmentationLib.commands.serve import serve
+from SSLSegmentationLib.commands.worklist import app as worklist
 from SSLSegmentationLib.errors import Cancelled, InputError
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.command()(demo)
 app.command()(doctor)
 app.command()(serve)
 app.add_typer(models, name="models")
+app.add_typer(worklist, name="worklist")
 
 
 def _version(asked: bool) -> None:

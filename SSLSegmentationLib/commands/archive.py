@@ -37,6 +37,7 @@ def scans_in(folder: Path, match: str = "*") -> list[Scan]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: name the folder that holds the scans.")
+    folder = folder.resolve()
     found = [scan for here in _folders(folder) for scan in _scans_here(here, folder, match)]
     if not found:
         raise InputError(f"{folder} holds no scan that fits {match}: NIfTI, NRRD, MetaImage and DICOM are known.")

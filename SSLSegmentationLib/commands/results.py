@@ -65,9 +65,30 @@ def report_of(scan: Volume, package: ModelPackage, found: Segmentation) -> dict[
         memory_steps=found.ladder,
     )
     report["plan"] = asdict(found.plan)
-    regions = [] if found.uncertainty is None else unsure_regions(found.uncertainty, most=_LISTED_REGIONS)
-    report["unsure_regions"] = [asdict(region) for region in regions]
+    regions = [] if found.uncertainty is None else unsure_regions(found.uncertainty)
+    report["unsure_regions"] = [asdict(region) for region in regions[:_LISTED_REGIONS]]
+    unsure = sum(region.burden for region in regions)
+    sure = sum(one["ml"] for one in report["labels"])
+    # Of what was found and what might be: by this, work lists put the scans in order.
+    report["doubt"] = {"ml": round(unsure, 4), "share": round(unsure / (unsure + sure), 6) if unsure else 0.0}
+    report["remarks"] = _remarks(scan, package, found)
     return report
+
+
+def _remarks(volume: Volume, package: ModelPackage, found: Segmentation) -> list[str]:
+    """What the user should know about this result, one sentence each."""
+    remarks = []
+    if volume.modality and package.modality and volume.modality != package.modality:
+        remarks.append(f"The scan is {volume.modality}, but {package.title} was made for {package.modality}.")
+    if not volume.modality and package.modality == "CT" and volume.voxels.min() >= 0:
+        remarks.append(
+            "The file does not say what kind of scan it is, and its values are no Hounsfield units: is it CT?"
+        )
+    if found.ladder:
+        remarks.append(f"To get by with the memory there is: {', then '.join(found.ladder)}.")
+    if not found.labels.voxels.any():
+        remarks.append("Nothing was found: does the scan show what the model is for?")
+    return remarks
 
 
 @contextmanager

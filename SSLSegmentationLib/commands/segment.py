@@ -15,7 +15,7 @@ from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.progress import Tick
 
 if TYPE_CHECKING:
-    from SSLSegmentationLib.inference.segment import Segmentation, Settings
+    from SSLSegmentationLib.inference.segment import Settings
     from SSLSegmentationLib.models.package import ModelPackage
     from SSLSegmentationLib.volume import Volume
 
@@ -114,7 +114,6 @@ def segment_into(
 
     found = Segmenter(package, settings)(volume, tick)
     report = report_of(volume, package, found)
-    report["remarks"] = _remarks(volume, package, found)
     return report, write_results(out, volume, package, found, report, tick)
 
 
@@ -159,19 +158,3 @@ def show(report: dict[str, Any], files: list[Path]) -> None:
     for file in files:
         people.print(f"  {file}", soft_wrap=True)
     people.print("For research use, not a medical device.", style="dim")
-
-
-def _remarks(volume: Volume, package: ModelPackage, found: Segmentation) -> list[str]:
-    """What the user should know about this result, one sentence each."""
-    remarks = []
-    if volume.modality and package.modality and volume.modality != package.modality:
-        remarks.append(f"The scan is {volume.modality}, but {package.title} was made for {package.modality}.")
-    if not volume.modality and package.modality == "CT" and volume.voxels.min() >= 0:
-        remarks.append(
-            "The file does not say what kind of scan it is, and its values are no Hounsfield units: is it CT?"
-        )
-    if found.ladder:
-        remarks.append(f"To get by with the memory there is: {', then '.join(found.ladder)}.")
-    if not found.labels.voxels.any():
-        remarks.append("Nothing was found: does the scan show what the model is for?")
-    return remarks
