@@ -47,10 +47,9 @@ class TorchPredictor:
     def run(self, tiles: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
         import torch
 
-        half = {"bf16": torch.bfloat16, "f16": torch.float16}.get(self._precision, torch.bfloat16)
         tiles = iter(tiles)
         while group := list(islice(tiles, batch)):
-            with torch.inference_mode(), torch.autocast(self._device.type, half, enabled=self._precision != "f32"):
+            with torch.inference_mode(), in_precision(self._device.type, self._precision):
                 stacked = torch.stack(group)[:, None].to(self._device).to(memory_format=self._layout)
                 logits = self._network(stacked)
             yield from logits.to(_score_type(self._precision))
@@ -112,6 +111,14 @@ def best_precision(device: str) -> Precision:
     if kind == "mps":
         return "f16"
     return "bf16" if _cpu_has_bf16() else "f32"
+
+
+def in_precision(device: str, precision: Precision):
+    """The context in which torch computes in a number format on a kind of device."""
+    import torch
+
+    half = torch.float16 if precision == "f16" else torch.bfloat16
+    return torch.autocast(device, half, enabled=precision != "f32")
 
 
 def openvino_is_installed() -> bool:

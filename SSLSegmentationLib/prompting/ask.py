@@ -82,8 +82,9 @@ def ask(
         tick("Looking", done)
         answers: list[Answer] = []
         if question.sets:
-            embedding = embeddings.of(model, volume, question.placed.plane, window, _within(tick, done, len(questions)))
-            answers = model.decode(embedding, question.sets)
+            within = _within(tick, done, len(questions))
+            embedding = embeddings.of(model, volume, question.placed.plane, window, within)
+            answers = model.decode(embedding, question.sets, within)
         patches[question.segment].append(_patch(volume, question, answers, segments.get(question.segment, NOTHING)))
         scores[question.segment].extend(answer.score for answer in answers)
     tick("Looking", 1.0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompting.protocol import Answer, PixelPrompts
 
 if TYPE_CHECKING:
@@ -45,10 +46,12 @@ def answer_all(
     shape: tuple[int, int],
     device: str,
     decode: Callable[[Batch], tuple[Tensor, Tensor]],
+    tick: Tick = silent,
 ) -> list[Answer]:
     """The answers in the order of the prompts; `decode` gives (sets, masks, rows, columns) logits and their scores."""
     answers: dict[int, Answer] = {}
     for batch in batches(prompts, shape, device):
+        tick("Answering", len(answers) / len(prompts))
         logits, scores = decode(batch)
         for place, logit, score in zip(batch.places, logits.cpu().numpy(), scores.cpu().numpy(), strict=True):
             answers[place] = Answer(logit, float(np.clip(score, 0.0, 1.0)))

@@ -14,6 +14,7 @@ from SSLSegmentationLib.inference.predictors import (
     Precision,
     best_precision,
     compile_for_cpu,
+    in_precision,
     openvino_is_installed,
 )
 from SSLSegmentationLib.progress import Tick, silent
@@ -91,9 +92,8 @@ class TorchEncoder:
             block.register_forward_pre_hook(lambda *_, part=number / count: tick("Encoding", part))
             for number, block in enumerate(self._blocks)
         ]
-        half = {"bf16": torch.bfloat16, "f16": torch.float16}.get(self._precision, torch.bfloat16)
         try:
-            with torch.inference_mode(), torch.autocast(self._device.type, half, enabled=self._precision != "f32"):
+            with torch.inference_mode(), in_precision(self._device.type, self._precision):
                 return tuple(feature.float() for feature in self._network(image.to(self._device)))
         finally:
             for hook in hooks:

@@ -28,6 +28,7 @@ from SSLSegmentationLib.proposal import Cropped, End, Proposal
 _THIN_MM = 1.5  # slices up to this far apart may be looked at one by one …
 _MOST_FRAMES = 200  # … if there are not more than this
 _LEAKED_DOUBT = 0.5  # of the last slice before a leak, at least
+_MOST_SEEDS = 8  # known slices that a model is told of at once: each takes memory and time for as long as it follows
 
 DEFAULT_RULE = StopRule()
 GREY_RULE = StopRule(least_score=0.5)
@@ -93,7 +94,9 @@ def propagate(
     rule = rule or (GREY_RULE if model is None else DEFAULT_RULE)
     window = window or window_of(stack.volume)
     groups = _groups(stack, segments, slices, redo)
-    drawn = {segment: Drawn(stack, segments[segment], seeds) for seeds, names in groups.items() for segment in names}
+    drawn = {
+        segment: Drawn(stack, segments[segment], seeds, tick) for seeds, names in groups.items() for segment in names
+    }
     kept = {segment: _with_drawn(kept.get(segment, NOTHING_KEPT), segment, drawn) for segment in drawn}
     ways = {seeds: _passes(seeds, stack, stride, redo) for seeds in groups}
     count = sum(len(one.order) for passes in ways.values() for one in passes)
@@ -117,7 +120,7 @@ def propagate(
                 lambda free: _spreader(model, free),
                 looked,
                 order,
-                known,
+                _nearest_seeds(known, order),
                 rule=rule,
                 allowed=allowed,
                 crop=start_crop if crop else crops.whole(shape),
@@ -149,7 +152,7 @@ def propagate(
     share_out(drawn, {segment: {n: one.patch for n, one in its.items()} for segment, its in found.items()})
     for segment, its in found.items():
         whole = assembled(
-            drawn[segment], {n: one.patch for n, one in its.items()}, _redone(segment, groups, stack, redo)
+            drawn[segment], {n: one.patch for n, one in its.items()}, _redone(segment, groups, stack, redo), tick
         )
         areas = np.array([max(1, int(one.patch.mask.sum())) for one in its.values()])
         scores = np.array([one.score for one in its.values()])
@@ -238,6 +241,12 @@ def _still_wanted(one: _Pass, names: Sequence[str], found: Mapping[str, Mapping[
     while order and all(order[-1] in found[segment] for segment in names):
         order.pop()
     return order
+
+
+def _nearest_seeds(known: Mapping[int, Mapping[str, np.ndarray]], order: Sequence[int]) -> dict:
+    """The known slices nearest to a way, that it begins at among them."""
+    ends = order[0], order[-1]
+    return {n: known[n] for n in sorted(known, key=lambda n: min(abs(n - end) for end in ends))[:_MOST_SEEDS]}
 
 
 def _spreader(model: Spreader | Promptable | None, free: Allowed) -> Spreader:

@@ -54,8 +54,8 @@ class Promptable(Protocol):
         """
         ...
 
-    def decode(self, embedding: Any, prompts: Sequence[PixelPrompts]) -> list[Answer]:
-        """One answer for each set of prompts, at the size of the picture."""
+    def decode(self, embedding: Any, prompts: Sequence[PixelPrompts], tick: Tick = silent) -> list[Answer]:
+        """One answer for each set of prompts, at the size of the picture; the Tick is called between them."""
         ...
 
     def bytes_of(self, embedding: Any) -> int:

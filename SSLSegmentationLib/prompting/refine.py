@@ -104,7 +104,7 @@ def refine(
             tick("Refining", (step + part) / len(numbers))
 
         embedding = embeddings.of(model, stack.volume, plane, window, within)
-        answers = model.decode(embedding, [PixelPrompts(box=part.box) for part in parts])
+        answers = model.decode(embedding, [PixelPrompts(box=part.box) for part in parts], within)
         reports = [_judged(n, part, answer, rule) for part, answer in zip(parts, answers, strict=True)]
         result.report.extend(reports)
         taken = [(p, a) for p, a, said in zip(parts, answers, reports, strict=True) if said.accepted]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,9 @@ import numpy as np
 
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.progress import Tick, silent
-from SSLSegmentationLib.prompting.batches import Batch, answer_all, as_logits, best_of
+from SSLSegmentationLib.prompting.batches import Batch, as_logits, best_of
+from SSLSegmentationLib.prompting.decoding import Decoding
 from SSLSegmentationLib.prompting.encoders import Embedded, fast_encoder
-from SSLSegmentationLib.prompting.protocol import Answer, PixelPrompts
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam as SamNetwork
@@ -25,15 +24,15 @@ WIDTHS = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}
 _WIDTH = "image_encoder.patch_embed.proj.weight"
 
 
-class Sam:
+class Sam(Decoding):
     """A SAM network. Pictures are scaled to its side by their longer one and padded, as in its training."""
 
     def __init__(self, network: SamNetwork, key: str, device: str = "cpu", *, exact: bool = False) -> None:
         import torch
 
+        super().__init__(device)
         self.key = key
         self._network = network.to(device).eval().requires_grad_(False)
-        self._device = device
         self._side = network.image_encoder.img_size
         features = _as_tuple(network.image_encoder)
         self._encoder = fast_encoder(features, self._side, device, list(network.image_encoder.blocks), exact=exact)
@@ -42,21 +41,6 @@ class Sam:
 
     def encode(self, picture: np.ndarray, tick: Tick = silent) -> Embedded:
         return Embedded(self._encoder(self._image(picture), tick), picture.shape)
-
-    def decode(self, embedding: Embedded, prompts: Sequence[PixelPrompts]) -> list[Answer]:
-        import torch
-
-        with torch.inference_mode():
-            return answer_all(prompts, embedding.shape, self._device, lambda batch: self._answers(embedding, batch))
-
-    def bytes_of(self, embedding: Embedded) -> int:
-        return embedding.bytes
-
-    def arrays_of(self, embedding: Embedded) -> dict[str, np.ndarray]:
-        return embedding.arrays()
-
-    def from_arrays(self, arrays: dict[str, np.ndarray]) -> Embedded:
-        return Embedded.of(arrays, self._device)
 
     def _answers(self, embedding: Embedded, batch: Batch) -> tuple[Tensor, Tensor]:
         scale = self._scale(embedding.shape).to(self._device)

@@ -11,10 +11,11 @@ import numpy as np
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompting import sam2_network, sam2_spread
-from SSLSegmentationLib.prompting.batches import Batch, answer_all, as_logits, best_of
+from SSLSegmentationLib.prompting.batches import Batch, as_logits, best_of
+from SSLSegmentationLib.prompting.decoding import Decoding
 from SSLSegmentationLib.prompting.embeddings import MOST_BYTES
 from SSLSegmentationLib.prompting.encoders import Embedded, fast_encoder
-from SSLSegmentationLib.prompting.protocol import Answer, PixelPrompts
+from SSLSegmentationLib.prompting.protocol import Answer
 from SSLSegmentationLib.prompting.sam import fill, key_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MEDSAM2_SIZE = 512
 
 
-class Sam2:
+class Sam2(Decoding):
     """A SAM 2 network. Pictures are stretched to its square, as in its training.
 
     Exact means float32 all through; else half precision where the hardware has it. `frame_bytes` bounds what is kept of
@@ -43,9 +44,9 @@ class Sam2:
     ) -> None:
         import torch
 
+        super().__init__(device)
         self.key = key
         self._network = network.to(device).eval().requires_grad_(False)
-        self._device = device
         self._side = network.image_size
         features = _features_of(network)
         self._encoder = fast_encoder(
@@ -63,21 +64,6 @@ class Sam2:
         side = (self._side, self._side)
         scaled = torch.nn.functional.interpolate(greys, side, mode="bilinear", align_corners=False, antialias=True)
         return Embedded(self._encoder(_normalised(scaled[0]), tick), picture.shape)
-
-    def decode(self, embedding: Embedded, prompts: Sequence[PixelPrompts]) -> list[Answer]:
-        import torch
-
-        with torch.inference_mode():
-            return answer_all(prompts, embedding.shape, self._device, lambda batch: self._answers(embedding, batch))
-
-    def bytes_of(self, embedding: Embedded) -> int:
-        return embedding.bytes
-
-    def arrays_of(self, embedding: Embedded) -> dict[str, np.ndarray]:
-        return embedding.arrays()
-
-    def from_arrays(self, arrays: dict[str, np.ndarray]) -> Embedded:
-        return Embedded.of(arrays, self._device)
 
     def spread(
         self,

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from SSLSegmentationLib.inference.predictors import best_precision, in_precision
 from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompting.embeddings import Bounded
 from SSLSegmentationLib.prompting.protocol import Answer
+from SSLSegmentationLib.prompting.quick_attention import quick_attention
 
 if TYPE_CHECKING:
     from sam2.modeling.sam2_base import SAM2Base
@@ -95,8 +98,6 @@ class _Step:
     """One picture at a time. No mode of torch is left switched on between two of them."""
 
     def __init__(self, network: SAM2Base, frames: Frames, pictures: int, exact: bool) -> None:
-        from SSLSegmentationLib.inference.predictors import best_precision
-
         self._network = network
         self._frames = frames
         self._pictures = pictures
@@ -110,7 +111,7 @@ class _Step:
         import torch
 
         features = self._frames.features(picture, tick)
-        with torch.inference_mode(), self._half():
+        with torch.inference_mode(), self._half(), self._ticking(tick):
             given = torch.from_numpy(np.stack(masks).astype(np.float32))[:, None].to(self._network.device)
             side = self._network.image_size
             if given.shape[-2:] != (side, side):
@@ -133,7 +134,7 @@ class _Step:
                 logits = _resized(track.told[time], picture.shape)
             return [Answer(one[0], 1.0) for one in logits.cpu().numpy()]
         features = self._frames.features(picture, tick)
-        with torch.inference_mode(), self._half():
+        with torch.inference_mode(), self._half(), self._ticking(tick):
             out = self._track(track, time, features, masks=None, first=False)
             self._remember(out, features, out.pop("pred_masks_high_res"), told=False)
             logits = _resized(out.pop("pred_masks").float(), picture.shape).cpu().numpy()
@@ -185,11 +186,23 @@ class _Step:
         out["maskmem_features"] = memory.to(torch.bfloat16).float()
         out["maskmem_pos_enc"] = [position[:1].expand(len(masks), -1, -1, -1) for position in positions]
 
-    def _half(self):
-        import torch
+    @contextmanager
+    def _ticking(self, tick: Tick) -> Iterator[None]:
+        """The Tick is called before each larger part of a step, which may take seconds on a CPU."""
+        network = self._network
+        parts = (*network.memory_attention.layers, network.sam_mask_decoder, network.memory_encoder)
+        hooks = [part.register_forward_pre_hook(lambda *_: tick("Following", 0.5)) for part in parts]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
-        half = {"bf16": torch.bfloat16, "f16": torch.float16}.get(self._precision, torch.bfloat16)
-        return torch.autocast(self._network.device.type, half, enabled=self._precision != "f32")
+    @contextmanager
+    def _half(self) -> Iterator[None]:
+        device = self._network.device.type
+        with in_precision(device, self._precision), quick_attention(device, self._precision):
+            yield
 
 
 def _together(known: Known, *, apart: bool) -> list[tuple[list[str], list[int]]]:

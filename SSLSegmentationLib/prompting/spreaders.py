@@ -38,7 +38,7 @@ class HandedOn:
             if present:
                 embedding = self._model.encode(picture(n), tick)
                 asked = [PixelPrompts(box=grown(tight(mask), mask.shape), mask=mask) for mask in present.values()]
-                found = dict(zip(present, self._model.decode(embedding, asked), strict=True))
+                found = dict(zip(present, self._model.decode(embedding, asked, tick), strict=True))
             for segment, mask in last.items():
                 if segment not in found:
                     found[segment] = _nothing(mask.shape)

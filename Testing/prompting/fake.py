@@ -27,7 +27,8 @@ class Bright:
         self.encoded += 1
         return picture
 
-    def decode(self, embedding: np.ndarray, prompts: Sequence[PixelPrompts]) -> list[Answer]:
+    def decode(self, embedding: np.ndarray, prompts: Sequence[PixelPrompts], tick: Tick = silent) -> list[Answer]:
+        tick("Answering", 0.0)
         self.asked.extend(prompts)
         return [Answer(_logits(self._mask(embedding, one)), self.score) for one in prompts]
 

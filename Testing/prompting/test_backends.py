@@ -28,7 +28,7 @@ class Threshold:
     def encode(self, picture, tick=lambda stage, part: None):
         return picture
 
-    def decode(self, embedding, prompts):
+    def decode(self, embedding, prompts, tick=lambda stage, part: None):
         return [Answer(embedding.astype(np.float32) - self.level, 1.0) for _ in prompts]
 
     def bytes_of(self, embedding) -> int:

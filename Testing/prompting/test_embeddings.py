@@ -34,7 +34,7 @@ class Fake:
         self.encoded.append(picture.copy())
         return picture.copy()
 
-    def decode(self, embedding, prompts):
+    def decode(self, embedding, prompts, tick=lambda stage, part: None):
         return []
 
     def bytes_of(self, embedding) -> int:
