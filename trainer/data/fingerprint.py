@@ -46,6 +46,8 @@ class CaseFacts:
     zeros: float
     volumes: dict[int, float] = field(default_factory=dict)
     """Millilitres of each label value; empty without labels."""
+    centres: dict[int, tuple[float, float, float]] = field(default_factory=dict)
+    """Where the middle of each label lies, in millimetres from the middle of the scan."""
 
 
 @dataclass(frozen=True)
@@ -160,20 +162,31 @@ def _look_at(files: CaseFiles, labels: Sequence[Label] | None) -> _Seen:
     modality = scan.modality or ("CT" if np.percentile(whole, 0.5) <= _AIR else "")
     box = body_box(replace(scan, modality=modality))
     body = float(np.prod([(s.stop - s.start) / n for s, n in zip(box, scan.shape, strict=True)]))
-    volumes, foreground, cut = {}, None, 0.0
+    volumes, centres, foreground, cut = {}, {}, None, 0.0
     if case.labels is not None:
         truth = case.labels.reoriented("RAS").voxels
         counts = np.bincount(truth.reshape(-1), minlength=256)
         volumes = {int(v): float(counts[v] * scan.voxel_ml) for v in np.flatnonzero(counts) if v}
         painted = np.flatnonzero(truth.reshape(-1))
         if painted.size:
+            centres = _centres(truth, painted, scan.spacing)
             cut = 1 - float(np.count_nonzero(truth[box]) / painted.size)
             foreground = flat[random.choice(painted, min(_SAMPLED, painted.size), replace=False)].astype(np.float32)
     facts = CaseFacts(
         files.name, scan.shape[::-1], tuple(float(mm) for mm in scan.spacing), case.scan.orientation, modality,
-        body, cut, float(np.mean(whole == 0)), volumes,
+        body, cut, float(np.mean(whole == 0)), volumes, centres,
     )  # fmt: skip
     return _Seen(facts, whole, foreground, case.named)
+
+
+def _centres(truth: np.ndarray, painted: np.ndarray, spacing: np.ndarray) -> dict[int, tuple[float, float, float]]:
+    values = truth.reshape(-1)[painted]
+    counts = np.bincount(values)
+    k, j, i = np.unravel_index(painted, truth.shape)
+    sums = np.stack([np.bincount(values, weights=axis) for axis in (i, j, k)], axis=1)
+    middle = (np.array(truth.shape[::-1]) - 1) / 2
+    found = {int(v): (sums[v] / counts[v] - middle) * spacing for v in np.flatnonzero(counts)}
+    return {value: (float(x), float(y), float(z)) for value, (x, y, z) in found.items()}
 
 
 def _labels_of(seen: Sequence[_Seen], cases: Sequence[CaseFiles], mistakes: list[str]) -> tuple[Label, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,7 +110,7 @@ def propose(
         batch=int(np.clip(room.batch // np.prod(patch), 2, _MOST_PATCHES[dims])),
         dims=dims,
         network=network,
-        augmentation=Augmentation(mirror=_mirror(labels, dims)),
+        augmentation=Augmentation(mirror=_mirror(fingerprint, dims)),
         seed=seed,
     )
 
@@ -166,9 +167,25 @@ def _crop(fingerprint: Fingerprint) -> bool:
     return bool(np.median([one.body for one in facts]) < 0.9 and max(one.cut for one in facts) == 0)
 
 
-def _mirror(labels: tuple[Label, ...], dims: int) -> tuple[int, ...]:
-    """A mirrored patient has the right kidney on the left: not where names tell sides."""
-    words = {word for label in labels for word in label.name.lower().replace("_", " ").split()}
-    if words & {"left", "right", "l", "r"}:
+def _mirror(fingerprint: Fingerprint, dims: int) -> tuple[int, ...]:
+    """A mirrored patient has the right kidney on the left: not where names tell sides, or labels come in pairs."""
+    words = {word for label in fingerprint.labels for word in label.name.lower().replace("_", " ").split()}
+    if words & {"left", "right", "l", "r"} or _has_pairs(fingerprint):
         return ()
     return (0, 1) if dims == 2 else (0, 1, 2)
+
+
+def _has_pairs(fingerprint: Fingerprint) -> bool:
+    """Whether two labels are about each other's mirror image: as large, and as far to the right as to the left."""
+    middles = []
+    for label in fingerprint.labels:
+        places = [one.centres[label.value] for one in fingerprint.facts if label.value in one.centres]
+        sizes = [one.volumes[label.value] for one in fingerprint.facts if label.value in one.centres]
+        if places:
+            middles.append((*np.median(places, axis=0), np.median(sizes)))
+    for (x, y, z, ml), (other_x, other_y, other_z, other_ml) in combinations(middles, 2):
+        apart = abs(x - other_x)
+        level = np.hypot(y - other_y, z - other_z) < apart / 2 and abs(x + other_x) < apart / 2
+        if level and max(ml, other_ml) < 2 * min(ml, other_ml):
+            return True
+    return False

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.atomic import replacing
 from SSLSegmentationLib.models.configs import read_data
+from SSLSegmentationLib.models.networks import check_network
 from SSLSegmentationLib.models.package import IntensityRule
 from SSLSegmentationLib.models.read import from_plain
 from SSLSegmentationLib.volume import AXIS_LETTERS
@@ -133,6 +134,7 @@ def check_plan(plan: Plan, where: str) -> None:
     for key, wrong, needed in problems:
         if wrong:
             raise InputError(f'{where}: "{key}" cannot be used: it needs {needed}.')
+    check_network(plan.network, f"{where}: network")
 
 
 def _is_orientation(letters: str) -> bool:

@@ -30,6 +30,9 @@ def test_facts_of_a_folder(tmp_path: Path) -> None:
     assert last.volumes == {}
     voxels = {v: int((scan_and_labels(0)[1].voxels == v).sum()) for v in (1, 3)}
     assert first.volumes == {v: pytest.approx(n / 1000) for v, n in voxels.items()}
+    for value, (x, y, z) in first.centres.items():
+        k, j, i = np.argwhere(scan_and_labels(0)[1].voxels == value).mean(axis=0) - (np.array(SHAPE) - 1) / 2
+        assert (x, y, z) == pytest.approx((0.5 * i, j, 2.0 * k))
     assert found.modality == "MR"
     assert found.foreground.low > 70
     assert found.whole.median < 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,19 @@ def test_names_that_tell_sides_are_not_mirrored() -> None:
     assert propose(fingerprint(one)).augmentation.mirror == (0, 1, 2)
     assert propose(fingerprint(one), dims=2).augmentation.mirror == (0, 1)
     assert propose(fingerprint(one, names=("right kidney", "left kidney"))).augmentation.mirror == ()
+
+
+def test_labels_that_come_in_pairs_are_not_mirrored_though_nobody_named_their_sides() -> None:
+    def kidneys(places: dict, **volumes: float) -> Fingerprint:
+        one = facts((64, 64, 64), (1, 1, 1))
+        sizes = {1: 150.0, 2: volumes.get("second", 160.0)}
+        return fingerprint(*[replace(one, centres=places, volumes=sizes)] * 2, names=("label 1", "label 2"))
+
+    beside = {1: (60.0, -30.0, 5.0), 2: (-65.0, -28.0, 0.0)}
+    assert propose(kidneys(beside)).augmentation.mirror == ()
+    assert propose(kidneys(beside, second=900.0)).augmentation.mirror == (0, 1, 2)
+    before = {1: (2.0, 10.0, 5.0), 2: (-1.0, -12.0, 0.0)}
+    assert propose(kidneys(before)).augmentation.mirror == (0, 1, 2)
 
 
 @settings(deadline=None)

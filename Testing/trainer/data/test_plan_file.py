@@ -84,6 +84,7 @@ def edit(folder: Path, before: str, after: str) -> None:
         ("gamma: 0.0", "gama: 0.0", "no key 'gama'"),
         ("value: 3", "value: 1", "different values and names"),
         ("out_channels: 3", "out_channels: 4", '"out_channels" 3: one for each label'),
+        ("_target_: BasicUNet", "_target_: os.system", 'asks for the network "os.system", which is not one of'),
         ("background: []", "background: [1]", "values that are not among the labels"),
         ("format: 1", "format: 2", "of format 2"),
     ],
