@@ -37,8 +37,8 @@ class Rules:
         locked = frozenset(i for i in ids if is_locked(node, i))
         return Rules(editor, node, editor.GetSourceVolumeNode(), ids, visible, locked)
 
-    def allowed(self, segment_id: str, inside: Inside) -> np.ndarray:
-        """The voxels of a box in which the editable area and the editable intensities let a segment change."""
+    def may_gain(self, segment_id: str, inside: Inside) -> np.ndarray:
+        """The voxels of a box in which the editable area and the editable intensities let a segment grow."""
         free = np.ones(tuple(s.stop - s.start for s in inside.box), dtype=bool)
         within, area = self._area(segment_id)
         if area is not None:
@@ -51,6 +51,12 @@ class Rules:
             values = voxels_of(self.scan.GetImageData())[inside.box]
             free &= (values >= low) & (values <= high)
         return free
+
+    def may_lose(self, segment_id: str, inside: Inside) -> np.ndarray:
+        """The voxels of a box that may be taken from a segment: all of them where edits stay inside another one."""
+        if self.editor.GetMaskMode() == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment:
+            return inside.mask(segment_id)
+        return self.may_gain(segment_id, inside)
 
     def giving_way(self, segment_id: str) -> list[str]:
         """The other segments that lose what this one gains."""

@@ -159,8 +159,8 @@ class SegmentWriter:
         held = inside.mask(segment_id)
         added, removed = proposal.added & ~held, proposal.removed & held
         wanted = int(added.sum() + removed.sum())
-        free = rules.allowed(segment_id, inside)
-        added, removed = added & free, removed & free
+        added &= rules.may_gain(segment_id, inside)
+        removed &= rules.may_lose(segment_id, inside)
         giving_way, taking_back = rules.giving_way(segment_id), rules.taking_back(segment_id)
         for other in rules.locked.intersection(giving_way):
             added &= ~inside.mask(other)
