@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import inspect
-import math
 from typing import Any, ClassVar
 
 import shiboken6
@@ -61,8 +60,8 @@ def converted(value: Any, type_name: str, name: str) -> Any:
     try:
         if type_name == "QString" and value is not None:
             return str(value)
-        if type_name in ("int", "uint", "qlonglong"):
-            return math.trunc(value)
+        if type_name in ("int", "uint", "qlonglong") and not isinstance(value, str):
+            return int(value)
         if type_name in ("double", "float"):
             return float(value)
         if type_name == "bool" and not isinstance(value, str):
@@ -71,7 +70,7 @@ def converted(value: Any, type_name: str, name: str) -> Any:
             return [str(item) for item in value]
     except (TypeError, ValueError):
         raise _not_accepted(name, type_name, value) from None
-    if type_name in ("QString", "bool"):
+    if type_name in ("QString", "int", "uint", "qlonglong", "bool"):
         raise _not_accepted(name, type_name, value)
     return value
 
@@ -136,7 +135,7 @@ def apply() -> None:
             if inspect.isclass(kind) and issubclass(kind, QtCore.QObject):
                 kind.__setattr__ = set_attribute
                 _install_properties(kind)
-                if hasattr(kind, "exec") and not hasattr(kind, "exec_"):
+                if "exec" in vars(kind):
                     kind.exec_ = kind.exec
     base: Any = QtCore.QObject
     base.__getattr__ = missing_attribute

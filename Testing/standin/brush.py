@@ -44,7 +44,7 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
     def setCommonParameter(self, name: str, value: Any) -> None:
         self.parameterSetNode().SetAttribute(name, str(value))
 
-    def commonParameter(self, name: str) -> str:
+    def _common(self, name: str) -> str:
         return self.parameterSetNode().GetAttribute(name) or ""
 
     def saveStateForUndo(self) -> None:
@@ -101,7 +101,7 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
         start = np.array(labelmap.GetExtent()[::2])
         normal = np.array([slice_node.GetSliceToRAS().GetElement(i, 2) for i in range(3)])
         half = np.abs(matrix[:3, :3].T @ normal).max() / 2
-        radius = float(self.commonParameter("BrushAbsoluteDiameter") or 10) / 2
+        radius = float(self._common("BrushAbsoluteDiameter") or 10) / 2
         reach = np.ceil((radius + half) / np.linalg.norm(matrix[:3, :3], axis=0)).astype(int)
         for point in np.array(self._stroke):
             centre = np.rint(np.linalg.solve(matrix, np.append(point, 1))[:3]).astype(int) - start

@@ -102,5 +102,10 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
 
 @stands_in
+class ctkMessageBox(QtWidgets.QMessageBox):
+    """ctkMessageBox (CTK/Libs/Widgets/ctkMessageBox.h), without remembering what not to show again."""
+
+
+@stands_in
 class ctkMenuButton(QtWidgets.QPushButton):
     """ctkMenuButton (CTK/Libs/Widgets/ctkMenuButton.h): a push button with a small part that opens its menu."""

@@ -19,6 +19,7 @@ from .loop import LoopWatch
 
 Modifiers = QtCore.Qt.KeyboardModifier
 Button = QtCore.Qt.MouseButton
+POLL = 0.005  # seconds between two looks at whether a condition holds
 
 
 class Driver:
@@ -55,21 +56,24 @@ class Driver:
     def turn(self, times: int = 3) -> None:
         """Lets what is due now happen: timers of no length, queued signals, painting."""
         for _ in range(times):
-            self.application.processEvents()
+            self.wait(0)
 
     def wait(self, seconds: float) -> None:
-        """Lets the loop run for a while."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            QtCore.QCoreApplication.processEvents(QtCore.QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 20)
+        """Lets the event loop run for a while."""
+        loop = QtCore.QEventLoop()
+        QtCore.QTimer.singleShot(round(seconds * 1000), loop.quit)
+        loop.exec()
 
     def wait_until(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-        """Lets the loop run until the condition holds and returns what it gave; AssertionError when it never does."""
+        """Lets the event loop run until the condition holds and returns what it gave; AssertionError when it never does.
+
+        It is a loop of its own and no processEvents(), so that deleteLater() means what it means in the application.
+        """
         end = time.monotonic() + seconds
         while not (value := condition()):
             if time.monotonic() > end:
                 raise AssertionError(f"waited {seconds:g} s in vain{self._reasons()}")
-            QtCore.QCoreApplication.processEvents(QtCore.QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 20)
+            self.wait(POLL)
         return value
 
     def _reasons(self) -> str:
@@ -87,18 +91,18 @@ class Driver:
         assert widget.isVisible(), f"{widget.objectName!r} is not visible: no user could click it"
         assert widget.isEnabled(), f"{widget.objectName!r} is disabled: {widget.toolTip}"
         where = QtCore.QPoint(*place) if place else _sensitive_place(widget)
-        self._in_loop(lambda: QtTest.QTest.mouseClick(widget, Button.LeftButton, Modifiers.NoModifier, where))
+        self.in_loop(lambda: QtTest.QTest.mouseClick(widget, Button.LeftButton, Modifiers.NoModifier, where))
 
     def type(self, widget: Any, text: str) -> None:
         """Keys typed into a widget that has the focus, one event each."""
         widget.setFocus()
-        self._in_loop(lambda: QtTest.QTest.keyClicks(widget, text))
+        self.in_loop(lambda: QtTest.QTest.keyClicks(widget, text))
 
     def key(self, key: str, widget: Any = None) -> None:
         """A key or a combination such as 'Ctrl+Z', sent to the widget with the focus so that shortcuts see it."""
         combination = QtGui.QKeySequence(key)[0]
         target = widget or self.application.focusWidget() or self.window
-        self._in_loop(lambda: QtTest.QTest.keyClick(target, combination.key(), combination.keyboardModifiers()))
+        self.in_loop(lambda: QtTest.QTest.keyClick(target, combination.key(), combination.keyboardModifiers()))
 
     def choose(self, combo: Any, text: str) -> None:
         """Picks an entry of a combo box as a user does: its index changes and `activated` is emitted."""
@@ -110,24 +114,30 @@ class Driver:
             box.setCurrentIndex(index)
             box.activated.emit(index)
 
-        self._in_loop(pick)
+        self.in_loop(pick)
 
-    def _in_loop(self, action: Callable[[], Any]) -> None:
-        """Runs inside the event loop, as everything a user does; a LoopWatch sees how long it takes."""
-        done: list[Exception | None] = []
+    def in_loop(self, action: Callable[[], Any]) -> Any:
+        """Runs something inside the event loop, where everything a user causes runs, and returns its result.
+
+        A LoopWatch sees how long it takes, and a dialog that deletes itself later lives until it is answered.
+        """
+        done: list[tuple[Any, Exception | None]] = []
+        loop = QtCore.QEventLoop()
 
         def run() -> None:
             try:
-                action()
-                done.append(None)
+                done.append((action(), None))
             except Exception as error:  # noqa: BLE001 - handed over to the test
-                done.append(error)
+                done.append((None, error))
+            loop.quit()
 
         QtCore.QTimer.singleShot(0, run)
-        self.wait_until(lambda: done, 60)
-        if done[0] is not None:
-            raise done[0]
+        loop.exec()
+        result, error = done[0]
+        if error is not None:
+            raise error
         self.turn()
+        return result
 
     def answer(self, *answers: Answer) -> None:
         """What the next dialogs will be told: True, False, or a function that gets the dialog and closes it.
@@ -285,7 +295,7 @@ class View:
         self._send(QtGui.QMouseEvent(kind, place, self.widget.mapToGlobal(place), button, buttons, modifiers))
 
     def _send(self, event: Any) -> None:
-        self.driver._in_loop(lambda: QtWidgets.QApplication.sendEvent(self.widget, event))
+        self.driver.in_loop(lambda: QtWidgets.QApplication.sendEvent(self.widget, event))
 
 
 class SliceView(View):

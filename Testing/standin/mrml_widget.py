@@ -34,9 +34,6 @@ class qSlicerWidget(QtWidgets.QWidget):
     mrmlSceneChanged = QtCore.Signal(object)
     _scene: Any = None
 
-    def mrmlScene(self) -> Any:
-        return self._scene
-
     def setMRMLScene(self, scene: Any) -> None:
         if scene is not self._scene:
             self._scene = scene

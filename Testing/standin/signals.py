@@ -46,6 +46,8 @@ def _look_up(original: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
 
 
 def connect(self: Any, signal: str, receiver: Any, slot: str | None = None) -> bool:
+    if not isinstance(signal, str):  # PySide6 itself, as for QTimer.singleShot
+        return _qt_connect(signal, receiver, slot)
     signature = normalized(signal)
     target = receiver if slot is None else slot_of(receiver, slot)
     if not callable(target):
