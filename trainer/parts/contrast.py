@@ -36,7 +36,9 @@ def nt_xent(vectors: Tensor, classes: Tensor, temperature: float) -> Tensor:
     Other positives of `a` are not in the denominator, so a class is never pushed apart from itself. With every class
     twice (the two views of an image) this is SimCLR's loss. Without a pair, or without negatives, it is zero.
     """
-    similarity = unit(vectors) @ unit(vectors).T / temperature
+    rows = unit(vectors)
+    with torch.autocast(vectors.device.type, enabled=False):  # divided by τ, three digits would not be enough
+        similarity = rows @ rows.T / temperature
     same = classes[:, None] == classes[None, :]
     pairs = same & ~torch.eye(len(classes), dtype=torch.bool, device=classes.device)
     if not pairs.any() or same.all():

@@ -75,5 +75,5 @@ class TwoViews(Batches):
             affine = box.affine(flips)
             view = cut_view(image, affine, self.plan.patch)[0].numpy()
             pair[f"view_{name}"] = torch.from_numpy(change(view, look, rng))[None]
-            pair[f"affine_{name}"] = torch.from_numpy(affine)
+            pair[f"affine_{name}"] = torch.from_numpy(affine).float()  # accelerators of some makes know no double
         return pair

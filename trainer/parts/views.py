@@ -102,14 +102,12 @@ def cells(shape: Triple, dtype: torch.dtype = torch.float32, device: torch.devic
 def in_other_view(affine: Tensor, other: Tensor, shape: Triple) -> Tensor:
     """Where the cells of a view's feature grid lie in the coordinates of the other view: (batch, i, j, k, 3).
 
-    u' = B⁻¹ A u: from the view into the image, and from the image into the other view. In double precision, since
-    positions in large images have many digits before the ones that count.
+    u' = B⁻¹ A u: from the view into the image, and from the image into the other view.
     """
-    affine, other = affine.double(), other.double()
     linear = torch.linalg.solve(other[..., :3], affine[..., :3])
     shift = torch.linalg.solve(other[..., :3], affine[..., 3:] - other[..., 3:])
-    places = cells(shape, torch.float64, affine.device)
-    return torch.stack([_apply(a, places) for a in torch.cat([linear, shift], -1)]).float()
+    places = cells(shape, affine.dtype, affine.device)
+    return torch.stack([_apply(a, places) for a in torch.cat([linear, shift], -1)])
 
 
 def is_inside(positions: Tensor, shape: Triple) -> Tensor:
@@ -161,11 +159,14 @@ def match_radius(
     other_shape = tuple(features.shape[2:])
     chosen = _draw((in_other_view(affine, other, shape).abs() <= 1 + _TOUCHING).all(-1).flatten(1), most)
     diagonal = torch.maximum(_diagonal(affine, shape), _diagonal(other, other_shape))
-    here, there = (cells(s, torch.float64, affine.device).flatten(0, 2) for s in (shape, other_shape))
+    here, there = (cells(size, affine.dtype, affine.device).flatten(0, 2) for size in (shape, other_shape))
+    # Measured from the middle of the other view: differences of large numbers would lose the digits that count.
+    middle = other[..., 3:]
+    affine, other = (torch.cat([one[..., :3], one[..., 3:] - middle], -1) for one in (affine, other))
     image, cell, pixel, target = [], [], [], []
     for index, row in enumerate(chosen):
         drawn = row.nonzero().flatten()
-        distance = torch.cdist(_apply(affine[index].double(), here[drawn]), _apply(other[index].double(), there))
+        distance = torch.cdist(_apply(affine[index], here[drawn]), _apply(other[index], there))
         near = distance < radius * diagonal[index]
         drawn, near = drawn[near.any(1)], near[near.any(1)]
         of, partner = near.nonzero(as_tuple=True)
@@ -186,10 +187,10 @@ def _draw(possible: Tensor, most: int) -> Tensor:
 
 def _diagonal(affine: Tensor, shape: Triple) -> Tensor:
     """Length of a cell's diagonal in voxels, over the axes that have more than one cell."""
-    sides = affine.double()[..., :3].norm(dim=-2) * 2 / torch.tensor(shape, device=affine.device)
+    sides = affine[..., :3].norm(dim=-2) * 2 / torch.tensor(shape, device=affine.device)
     return (sides * torch.tensor([n > 1 for n in shape], device=affine.device)).norm(dim=-1)
 
 
 def _apply(affine: Tensor, points: Tensor) -> Tensor:
-    """A 3×4 affine on (…, 3) points."""
-    return points @ affine[:, :3].T + affine[:, 3]
+    """A 3×4 affine on (…, 3) points. No product of matrices, which mixed precision would round to three digits."""
+    return (points[..., None, :] * affine[:, :3]).sum(-1) + affine[:, 3]

@@ -38,6 +38,13 @@ def test_nt_xent_with_every_class_twice_is_cross_entropy_over_all_others() -> No
     assert nt_xent(vectors, torch.arange(8) // 2, 0.2).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
+def test_nt_xent_is_as_exact_in_mixed_precision() -> None:
+    vectors, classes = torch.randn(6, 5, generator=torch.Generator().manual_seed(1)), torch.arange(6) % 2
+    with torch.autocast("cpu", torch.bfloat16):
+        found = nt_xent(vectors, classes, 0.05)
+    assert found.item() == pytest.approx(nt_xent(vectors, classes, 0.05).item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("classes", [[], [0], [0, 1, 2], [1, 1, 1]])
 def test_nt_xent_without_pairs_or_negatives_is_zero_without_nan(classes: list[int]) -> None:
     vectors = torch.randn(len(classes), 4, requires_grad=True)
