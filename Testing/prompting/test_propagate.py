@@ -390,3 +390,18 @@ def test_the_planes_of_pictures_can_be_those_of_a_view() -> None:
     n = stack.number_at(centre)
     found, _, _ = spread_out(stack, drawn_on(stack, bright, n), [n], Spread(100))
     assert within_a_voxel(found, bright)
+
+
+def test_a_model_is_told_of_the_nearest_known_slices_only() -> None:
+    """Every one of them takes memory and time for as long as it follows."""
+    volume, bright = ellipsoid((60, 40, 40), (60, 12, 12))
+    stack = slices_along(volume, 0)
+    seeds = list(range(4, 56, 4))
+    drawn = bright & np.isin(stack.numbers(everywhere(volume)), seeds)
+    model = Spread()
+    _, result = finished(propagate(stack, {"a": Cropped.of(drawn)}, seeds, model, window=WINDOW))
+    for order, known in model.calls:
+        assert len(known) <= 8 + 3  # and slices that were found, where the crop has grown
+        assert min(seeds, key=lambda seed: abs(seed - order[0])) in known
+    found = result.proposals["a"].accepted_into(Cropped.of(drawn)).within(everywhere(volume))
+    assert within_a_voxel(found, bright)

@@ -300,3 +300,20 @@ def test_weights_are_recognised_and_loaded_without_being_told_what_they_are(tmp_
     assert torch.equal(loaded._network.no_mem_embed, weights["no_mem_embed"])
     with pytest.raises(InputError, match=r"MedSAM2_mine.pt does not hold the weights of SAM 2.1 l: get the file"):
         load_sam2(path, "sam2.1-large", "configs/sam2.1/sam2.1_hiera_l.yaml")
+
+
+def test_the_network_of_medsam2_works_at_its_512_pixels():
+    """As MedSAM2's configuration has it: SAM 2.1 tiny, with feature maps of 128, 64 and 32 pixels."""
+    size = 512
+    settings = settings_of(TINY, size)
+    attention = settings.memory_attention.layer
+    assert list(attention.self_attention.feat_sizes) == list(attention.cross_attention.feat_sizes) == [32, 32]
+    torch.manual_seed(0)
+    backend = Sam2(build(TINY, size), "medsam2", exact=True)
+    embedding = backend.encode(scene((90, 70)))
+    assert [tuple(feature.shape[-2:]) for feature in embedding.features] == [(128, 128), (64, 64), (32, 32)]
+    [answer] = backend.decode(embedding, [PixelPrompts(box=(20.0, 20.0, 50.0, 60.0))])
+    assert answer.logits.shape == (90, 70)
+    pictures, known = stack(2), {0: {"a": painted(0)}}
+    found = dict(backend.spread(pictures.__getitem__, range(2), known))
+    assert all(np.isfinite(answers["a"].logits).all() for answers in found.values())
