@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ _MOST = 255  # truth is stored as bytes
 
 def named_labels(folder: Path) -> tuple[Label, ...] | None:
     """The labels a folder names, by rising value; None where it names none."""
+    described = describing(folder, "dataset.json")
+    ours = described.get("sslsegmentation", {})  # with colours and terminology, which nnU-Net has no place for
     for file, table in (
-        ("dataset.json", describing(folder, "dataset.json").get("labels")),
+        ("dataset.json", ours["labels"] if isinstance(ours, dict) and "labels" in ours else described.get("labels")),
         ("labels.json", describing(folder, "labels.json") or None),
     ):
         if table is not None:
@@ -61,7 +63,7 @@ def _from_table(table: Any, file: str) -> tuple[Label, ...]:
         else:
             for entry in table:
                 known = _label(entry["value"], entry["name"])
-                rgb = tuple(part / 255 for part in entry["color"]) if "color" in entry else known.color
+                rgb = _unit(entry["color"]) if "color" in entry else known.color
                 found.append(replace(known, color=rgb, terminology=entry.get("terminology", known.terminology)))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -78,14 +80,20 @@ def _from_color_table(path: Path) -> tuple[Label, ...]:
         if not parts or parts[0].startswith("#"):
             continue
         try:
-            value, name, rgb = int(parts[0]), parts[1].replace("_", " "), [int(part) / 255 for part in parts[2:5]]
-            found.append(replace(_label(value, name), color=(rgb[0], rgb[1], rgb[2])))
+            value, name, rgb = int(parts[0]), parts[1].replace("_", " "), [int(part) for part in parts[2:5]]
+            found.append(replace(_label(value, name), color=_unit(rgb)))
         except (ValueError, IndexError):
             raise InputError(
                 f'{path.name} has the line "{line.strip()}", where a colour table has value, name, red, green and '
                 "blue: correct it."
             ) from None
     return _checked(found, path.name)
+
+
+def _unit(rgb: Sequence[float]) -> tuple[float, float, float]:
+    """From 0 to 1, whether it was written so or from 0 to 255."""
+    red, green, blue = (float(part) / (255 if max(rgb) > 1 else 1) for part in rgb)
+    return red, green, blue
 
 
 def _label(value: Any, name: Any) -> Label:

@@ -1,4 +1,4 @@
-"""Which cases a folder holds, and every mistake in it at once. The files are empty: only names are looked at."""
+"""Which cases a folder holds, and every mistake in it at once. Most files are empty: only names are looked at."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from SSLSegmentationLib.dataset.dataset import Dataset
 from SSLSegmentationLib.errors import InputError
+from Testing.dataset.cases import CYST, LIVER, SPLEEN, a_case
 from trainer.data.cases import find_cases, patient_of
+from trainer.data.fingerprint import inspect
+from trainer.data.names import named_labels
 
 
 def files(folder: Path, *names: str) -> Path:
@@ -107,3 +111,19 @@ def test_what_a_case_annotates_is_given_by_names_or_values(tmp_path: Path) -> No
     (tmp_path / "labels.json").write_text('{"1": "liver", "2": "spleen"}')
     (tmp_path / "annotated.json").write_text('{"a": ["spleen", "liver"], "b": [2]}')
     assert [case.annotated for case in find_cases(tmp_path)] == [(1, 2), (2,), None]
+
+
+def test_what_the_module_exports_is_read_with_its_labels_and_what_each_case_annotates(tmp_path: Path) -> None:
+    dataset = Dataset(tmp_path / "export")
+    for seed, names in enumerate([(LIVER, SPLEEN), (LIVER,), (LIVER, SPLEEN, CYST)]):
+        dataset.add(a_case(seed, names))
+    assert named_labels(tmp_path / "export") == dataset.labels
+    value = {label.name: label.value for label in dataset.labels}
+    found = inspect(tmp_path / "export")
+    assert found.modality == "CT"
+    assert found.labels == dataset.labels
+    assert {case.annotated for case in found.cases} == {
+        None,
+        (value["liver"],),
+        tuple(sorted((value["liver"], value["spleen"]))),
+    }
