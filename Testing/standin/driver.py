@@ -65,7 +65,7 @@ class Driver:
         loop.exec()
 
     def wait_until(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-        """Lets the event loop run until the condition holds and returns what it gave; AssertionError when it never does.
+        """Lets the event loop run until the condition holds and returns what it gave; AssertionError if it never does.
 
         It is a loop of its own and no processEvents(), so that deleteLater() means what it means in the application.
         """

@@ -14,11 +14,26 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from .mrml_widget import qSlicerWidget
 
 
+class qSlicerAbstractModuleWidget(qSlicerWidget):
+    """qSlicerAbstractModuleWidget (Slicer/Base/QTGUI/qSlicerAbstractModuleWidget.h)."""
+
+    _entered = False
+
+    def enter(self) -> None:
+        self._entered = True
+
+    def exit(self) -> None:
+        self._entered = False
+
+    isEntered = QtCore.Property(bool, lambda self: self._entered)
+
+
 class qSlicerAbstractCoreModule(QtCore.QObject):
     """A loadable module (Slicer/Base/QTCore/qSlicerAbstractCoreModule.h), without a widget."""
 
     _name = ""
     _logic: Any = None
+    _widget: Any = None
 
     def __init__(self, name: str, logic: Any) -> None:
         super().__init__()
@@ -30,6 +45,11 @@ class qSlicerAbstractCoreModule(QtCore.QObject):
 
     def mrmlScene(self) -> Any:
         return slicer.mrmlScene
+
+    def widgetRepresentation(self) -> Any:
+        """Its panel, which is empty here."""
+        self._widget = self._widget or qSlicerAbstractModuleWidget()
+        return self._widget
 
     name = QtCore.Property(str, lambda self: self._name)
     title = QtCore.Property(str, lambda self: self._name)
@@ -93,13 +113,12 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
     extensions = _written("extensions", "QVariantMap")
 
 
-class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
+class qSlicerScriptedLoadableModuleWidget(qSlicerAbstractModuleWidget):
     """qSlicerScriptedLoadableModuleWidget (Slicer/Base/QTGUI/qSlicerScriptedLoadableModuleWidget.h)."""
 
     _module_name = ""
     _path = ""
     _python: Any = None
-    _entered = False
 
     def __init__(self, module_name: str, path: str) -> None:
         super().__init__()
@@ -120,17 +139,16 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
         self._set_up()
 
     def enter(self) -> None:
-        self._entered = True
+        super().enter()
         if hasattr(self._python, "enter"):
             self._python.enter()
 
     def exit(self) -> None:
-        self._entered = False
+        super().exit()
         if hasattr(self._python, "exit"):
             self._python.exit()
 
     moduleName = QtCore.Property(str, lambda self: self._module_name)
-    isEntered = QtCore.Property(bool, lambda self: self._entered)
 
 
 class qSlicerModuleFactoryManager(QtCore.QObject):

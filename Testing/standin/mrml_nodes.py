@@ -16,7 +16,7 @@ def _value(name: str, kind: Any) -> Any:
 
     def write(self: Any, value: Any) -> None:
         self._values[name] = value
-        self._change(self._current)
+        self._refresh()
 
     return QtCore.Property(kind, lambda self: self._values[name], write)
 
@@ -51,6 +51,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     _labels: ClassVar[dict[str, str]] = {}
     _observers: ClassVar[list[int]] = []
     _entries: ClassVar[list[Any]] = []
+    _known: ClassVar[list[Any]] = []
+    _watched: ClassVar[list[tuple[Any, int]]] = []
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -60,7 +62,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             **{"renameEnabled": False, "showHidden": False, "showChildNodeTypes": True},
             **{"selectNodeUponCreation": True, "interactionNodeSingletonTag": ""},
         }
-        self._attributes, self._labels, self._observers = [], {}, []
+        self._attributes, self._labels, self._observers, self._known, self._watched = [], {}, [], [], []
         self._box = QtWidgets.QComboBox()
         self._box.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         row = QtWidgets.QHBoxLayout(self)
@@ -81,34 +83,49 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._scene = scene
         self._observers = self._observe(scene) if scene is not None else []
         self.setEnabled(scene is not None)
-        self._change(self._wanted)
-        self._wanted = None
+        wanted, self._wanted = self._wanted, None
+        self._look()
+        self._change(self._current if wanted is None else wanted)
 
     def _observe(self, scene: Any) -> list[int]:
+        """As qMRMLSceneModel: nodes of an import are known when it is complete, those of a closed scene until then."""
+
         def on_added(_caller: Any, _event: str, node: Any) -> None:
-            if not scene.IsBatchProcessing() and self._fits(node):
-                self._change(self._current)
+            if not scene.IsImporting() and self._fits(node):
+                self._refresh()
                 self.nodeAdded.emit(node)
 
         def on_removed(_caller: Any, _event: str, node: Any) -> None:
-            if self._fits(node):
+            if not scene.IsClosing() and node in self._known:
                 self.nodeAboutToBeRemoved.emit(node)
-                self._leaving = node
-                self._change(None if node is self._current else self._current)
-                self._leaving = None
-
-        def on_batch_ended(*_: Any) -> None:
-            gone = self._current is not None and scene.GetNodeByID(self._current.GetID() or "") is not self._current
-            self._change(None if gone else self._current)
+                self._refresh(leaving=node)
 
         on_added.CallDataType = on_removed.CallDataType = vtk.VTK_OBJECT  # type: ignore[attr-defined]
         return [
             scene.AddObserver(scene.NodeAddedEvent, on_added),
             scene.AddObserver(scene.NodeAboutToBeRemovedEvent, on_removed),
-            scene.AddObserver(scene.EndBatchProcessEvent, on_batch_ended),
+            scene.AddObserver(scene.EndImportEvent, lambda *_: self._refresh()),
+            scene.AddObserver(scene.EndCloseEvent, lambda *_: self._refresh()),
         ]
 
-    _leaving: Any = None
+    def _refresh(self, leaving: Any = None) -> None:
+        """Looks into the scene again; what was chosen stays chosen where it is still there."""
+        self._look(leaving)
+        self._change(self._current)
+
+    def _look(self, leaving: Any = None) -> None:
+        for node, tag in self._watched:
+            node.RemoveObserver(tag)
+        nodes = (self._scene.GetNthNode(i) for i in range(self._scene.GetNumberOfNodes())) if self._scene else ()
+        self._known = [node for node in nodes if node is not leaving and self._fits(node)]
+        self._watched = [(node, node.AddObserver("ModifiedEvent", self._on_modified)) for node in self._known]
+
+    def _on_modified(self, node: Any, _event: str) -> None:
+        index = self._entries.index(node) if node in self._entries else -1
+        if index >= 0 and self._box.itemText(index) != (node.GetName() or ""):
+            self._box.setItemText(index, node.GetName() or "")
+            if node is self._current:
+                self.currentNodeRenamed.emit(node.GetName() or "")
 
     def _fits(self, node: Any) -> bool:
         """What qMRMLSortFilterProxyModel lets through."""
@@ -123,16 +140,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             return False
         return all(_has(node, name, value) for kind, name, value in self._attributes if node.IsA(kind))
 
-    def _nodes(self) -> list[Any]:
-        if self._scene is None:
-            return []
-        nodes = (self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes()))
-        return [node for node in nodes if node is not self._leaving and self._fits(node)]
-
     def _fill(self) -> None:
         """Entries are nodes, None, or the name of a class of which a node can be made."""
-        nodes = self._nodes()
-        self._entries = [None, *nodes] if self._values["noneEnabled"] else nodes
+        self._entries = [None, *self._known] if self._values["noneEnabled"] else list(self._known)
         texts = [node.GetName() or "" if node is not None else self._values["noneDisplay"] for node in self._entries]
         if self._values["addEnabled"]:
             self._entries = [*self._entries, *self._values["nodeTypes"]]
@@ -154,9 +164,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def _change(self, node: Any) -> None:
         """Shows a node; without None among the entries the first one is taken where there is none."""
-        nodes = self._nodes()
-        if node not in nodes:
-            node = nodes[0] if nodes and not self._values["noneEnabled"] else None
+        if node not in self._known:
+            node = self._known[0] if self._known and not self._values["noneEnabled"] else None
         changed = node is not self._current
         self._current = node
         self._fill()
@@ -188,21 +197,21 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.setCurrentNode(node_id)
 
     def setCurrentNodeIndex(self, index: int) -> None:
-        self._change(self._nodes()[index])
+        self._change(self._known[index])
 
     def nodeCount(self) -> int:
-        return len(self._nodes())
+        return len(self._known)
 
     def nodeFromIndex(self, index: int) -> Any:
-        return self._nodes()[index]
+        return self._known[index]
 
     def addAttribute(self, node_type: str, name: str, value: Any = None) -> None:
         self._attributes.append((node_type, name, value))
-        self._change(self._current)
+        self._refresh()
 
     def removeAttribute(self, node_type: str, name: str) -> None:
         self._attributes = [entry for entry in self._attributes if entry[:2] != (node_type, name)]
-        self._change(self._current)
+        self._refresh()
 
     def setNodeTypeLabel(self, label: str, node_type: str) -> None:
         self._labels[node_type] = label
