@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def running_slicer() -> Driver:
-    pytest.importorskip("slicer", reason="slicer-core is not installed")
-    pytest.importorskip("PySide6", reason="PySide6 is not installed")
     from Testing import standin
 
-    lacking = standin.missing()
-    if lacking:
+    if lacking := standin.missing():
         pytest.skip(lacking)
+    pytest.importorskip("slicer", reason="slicer-core cannot be imported", exc_type=ImportError)
+    pytest.importorskip("PySide6.QtWidgets", reason="PySide6 cannot be imported", exc_type=ImportError)
     return standin.boot()
 
 
