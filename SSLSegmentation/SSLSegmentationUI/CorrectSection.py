@@ -55,7 +55,7 @@ class CorrectSection:
         ui.lockSegmentButton.connect("clicked()", self._onLock)
         ui.promptList.connect("itemClicked(QListWidgetItem*)", lambda item: self._jump())
         ui.deletePromptButton.connect("clicked()", self._delete)
-        ui.clearPromptsButton.connect("clicked()", lambda: self._markers.clear(self.segmentId))
+        ui.clearPromptsButton.connect("clicked()", lambda: self._clear(self.segmentId))
         self._soon = qt.QTimer()
         self._soon.setSingleShot(True)
         self._soon.setInterval(_SOON_MILLISECONDS)
@@ -85,7 +85,12 @@ class CorrectSection:
     def forget(self, segmentId: str) -> None:
         """The prompts of a segment have done their work."""
         if self._markers is not None:
-            self._silently(lambda: self._markers.clear(segmentId))
+            self._silently(lambda: self._clear(segmentId))
+
+    def _clear(self, segmentId: str) -> None:
+        self._markers.clear(segmentId)
+        if self._placing and segmentId == self.segmentId:  # what was being placed into is gone as well
+            self._markers.place(segmentId, self._placing)
 
     def fill(self, chosen: str) -> None:
         self.choice.fill(self._models.thatTakeClicks, chosen)

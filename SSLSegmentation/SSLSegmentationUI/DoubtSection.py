@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 from SSLSegmentationLib.proposal import Proposal
 from SSLSegmentationLib.scene.doubt import Doubt
@@ -14,11 +15,30 @@ from SSLSegmentationUI.Errand import Errand
 from SSLSegmentationUI.Widgets import allow
 
 
+class Outlines:
+    """While doubt is shown, segments are drawn as outlines, or they would hide it; then as the user had them."""
+
+    def __init__(self) -> None:
+        self._filled: list[Any] = []
+
+    def show(self) -> None:
+        for display in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode"):
+            if display.GetVisibility2DFill() and not display.GetHideFromEditors() and display not in self._filled:
+                display.SetVisibility2DFill(False)
+                self._filled.append(display)
+
+    def hide(self) -> None:
+        filled, self._filled = self._filled, []
+        for display in filled:
+            display.SetVisibility2DFill(True)
+
+
 class DoubtSection:
     def __init__(self, ui: Any, tell: Callable[[Exception], None]) -> None:
         self._ui = ui
         self._tell = tell
         self._doubt: Doubt | None = None
+        self._outlines = Outlines()
         self._regions: list[Any] | None = None
         self._next = 0
         self._errand: Errand | None = None
@@ -42,6 +62,7 @@ class DoubtSection:
 
     def close(self) -> None:
         self._forgetRegions()
+        self._outlines.hide()
         doubt, self._doubt = self._doubt, None
         if doubt is not None:
             doubt.close()
@@ -100,5 +121,7 @@ class DoubtSection:
         self._doubt.set_threshold(threshold)
         if shown:
             self._doubt.show(opacity)
+            self._outlines.show()
         else:
             self._doubt.hide()
+            self._outlines.hide()

@@ -46,7 +46,8 @@ class EditorSection:
 
     def open(self, scan: Any, segmentation: Any) -> None:
         self.widget.setSegmentationNode(segmentation)
-        self.widget.setSourceVolumeNode(scan)
+        if segmentation is not None:  # without one the editor refuses a scan
+            self.widget.setSourceVolumeNode(scan)
 
     def end(self) -> None:
         """Before the scene is closed."""

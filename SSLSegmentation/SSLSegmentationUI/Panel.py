@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.plane import cut
-from SSLSegmentationLib.prompts import MaskPrompt
+from SSLSegmentationLib.prompts import BoxPrompt, MaskPrompt
+from SSLSegmentationLib.scene.nodes import Watch
 from SSLSegmentationLib.scene.planes import plane_of
 from SSLSegmentationLib.scene.segments import is_locked, mask_of
 from SSLSegmentationLib.scene.volumes import volume_of
@@ -20,7 +22,7 @@ from SSLSegmentationLib.scene.writer import Written
 
 from SSLSegmentationUI import Place, Requirements
 from SSLSegmentationUI.AdvancedSection import AdvancedSection
-from SSLSegmentationUI.CorrectSection import CorrectSection
+from SSLSegmentationUI.CorrectSection import CorrectSection, isPlacing
 from SSLSegmentationUI.DoubtSection import DoubtSection
 from SSLSegmentationUI.EditorSection import EditorSection
 from SSLSegmentationUI.Engine import KEEP_ALIVE
@@ -73,6 +75,8 @@ class Panel:
         self._soon.setSingleShot(True)
         self._soon.setInterval(0)
         self._soon.connect("timeout()", self.update)
+        self._watch = Watch()
+        self._segmentId = ""
         self._later: list[Callable[[], None]] = []
         self._pulse = qt.QTimer()
         self._pulse.setInterval(int(KEEP_ALIVE / 3 * 1000))
@@ -117,6 +121,7 @@ class Panel:
 
     def close(self) -> None:
         """Let go of the scene."""
+        self._watch.end()
         self.work.close()
         self.correct.close()
         self.doubt.close()
@@ -136,7 +141,35 @@ class Panel:
         self.editor.open(scan, segmentation)
         self.work.open(scan, segmentation, self.editor.node, self.editor)
         self.correct.open(scan, segmentation)
-        self.scan.check(scan)
+        self._observe(scan, segmentation)
+
+    def _observe(self, scan: Any, segmentation: Any) -> None:
+        """Look again when the user, or another module, does something with what is worked on."""
+        self._watch.end()
+        soon = self.updateSoon
+        if scan is not None:
+            self._watch.on(scan, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, soon)
+            self._watch.on(scan, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, soon)
+            self._watch.on(scan, vtk.vtkCommand.ModifiedEvent, soon)
+        if segmentation is not None:
+            self._watch.on(segmentation, vtk.vtkCommand.ModifiedEvent, soon)
+            for event in (slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved):
+                self._watch.on(segmentation, event, soon)
+            self._watch.on(segmentation, slicer.vtkSegmentation.SegmentModified, soon)
+        if self.editor.node is not None:
+            self._watch.on(self.editor.node, vtk.vtkCommand.ModifiedEvent, self._onEditor)
+        interaction = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+        if interaction is not None:
+            self._watch.on(interaction, interaction.InteractionModeChangedEvent, self._onInteraction)
+
+    def _onEditor(self) -> None:
+        if self.editor.segmentId != self._segmentId:
+            self._segmentId = self.editor.segmentId
+            self.later(self.correct.segmentChanged)
+
+    def _onInteraction(self) -> None:
+        # In a moment: between two boxes Slicer stops placing for an instant.
+        self.later(lambda: self.correct.followInteraction(isPlacing()))
 
     # What holds at every moment
 
@@ -152,7 +185,10 @@ class Panel:
         later, self._later = self._later, []
         for do in later:
             do()
+        if self._parameters is None:
+            return
         work, busy = self.work, self._busy()
+        self.scan.check(self._parameters.scan)
         self.models.follow()
         self._fillModels()
         self.status.update()
@@ -208,9 +244,9 @@ class Panel:
         node = self.work.segmentationNode
         if node is None or node.GetSegmentation().GetNumberOfSegments() == 0:
             return _("Press Segment, or press New under Correct and click on what you are after.")
-        if self.work.message.sentence:
-            return ""
-        return _("Look where the model is unsure, and correct it with clicks.")
+        if self.work.lastSuggested == "Segment":
+            return _("Next: see where the model is unsure (3), and correct it with clicks (4).")
+        return _("Correct it with clicks (4), or paint with the editor below.")
 
     # What the user does
 
@@ -250,7 +286,9 @@ class Panel:
         except InputError as error:
             work.failWith(error)
             return
-        if prompts:
+        if prompts and not self.correct.choice.id and all(isinstance(one, BoxPrompt) for one in prompts):
+            work.tell(Message(_("Grey values need a click as well: click inside the box on what belongs to it.")))
+        elif prompts:
             work.prompt(segmentId, prompts, self.correct.choice.id)
         else:
             work.withdraw(segmentId)

@@ -64,7 +64,9 @@ class StatusSection:
         if running:
             return _TITLES.get(work.operation, work.operation) + "…"
         if waiting:
-            return work.suggestion.sentence + " " + _("Green would be added, red removed. Accept?")
+            colours = _("Green would be added, red removed.") if work.suggestion.changesSegments else ""
+            question = _("Look through it, then accept or reject it.")
+            return " ".join(part for part in (work.suggestion.sentence, colours, question) if part)
         said = work.message.sentence
         if work.message.isError:
             return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from SSLSegmentationLib.engine.results import Labelling, Proposals
@@ -26,7 +27,11 @@ class Suggestion:
 
     @property
     def isEmpty(self) -> bool:
-        return not self.fresh and not any((p.mask != p.before).any() for p in self.proposals.values())
+        return not self.fresh and not self.changesSegments
+
+    @cached_property
+    def changesSegments(self) -> bool:
+        return any((p.mask != p.before).any() for p in self.proposals.values())
 
 
 def describeProposals(proposals: dict[str, Proposal], names: dict[str, str], volume: Volume) -> str:

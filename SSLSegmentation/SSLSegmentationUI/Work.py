@@ -63,6 +63,8 @@ class Work:
         self.part = 0.0
         self.suggestion: Suggestion | None = None
         self.message = Message("")
+        self.lastSuggested = ""
+        """What the last suggestion came from."""
         self.acceptAtOnce = False
         self.onSuggested: Callable[[Suggestion], None] = lambda suggestion: None
         self.onAccepted: Callable[[Suggestion, list[Written]], None] = lambda suggestion, written: None
@@ -250,7 +252,7 @@ class Work:
             if suggestion.isEmpty:
                 self._end(Message(suggestion.sentence))
                 return
-            self.suggestion = suggestion
+            self.suggestion, self.lastSuggested = suggestion, operation
             if self.acceptAtOnce:
                 self._end(Message(suggestion.sentence))
                 self.accept()
