@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +15,8 @@ from SSLSegmentationLib.io.segmentation import Segmentation, read_segmentation
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.volume import Volume
 from trainer.data.cases import CaseFiles
+
+Content = TypeVar("Content")
 
 _OFF_BY = 0.1  # of a voxel: so far apart may two grids be that are meant to be one, written by different programs
 
@@ -28,20 +32,33 @@ class Case:
 
 def read_case(files: CaseFiles, labels: Sequence[Label] | None) -> Case:
     """Read a case; with `labels`, segments are matched by their names and other values are refused."""
-    scan = read_volume(files.image)
+    scan = _read(read_volume, files.image)
     if files.labels is None:
         return Case(scan, None)
-    segmentation = read_segmentation(files.labels)
+    segmentation = _read(read_segmentation, files.labels)
     named = () if all(label.name.startswith("Segment_") for label in segmentation.labels) else segmentation.labels
     values = _values(segmentation, named, labels, files)
-    flat = _flattened(segmentation, values)
+    flat = _flattened(segmentation, values, files)
     truth = _on_grid_of(scan, flat, files)
     if labels is not None and (unknown := sorted(set(values) - {label.value for label in labels})):
         raise InputError(
-            f"{files.labels.name} holds the label value {', '.join(map(str, unknown))}, which is not one of "
+            f"{_place(files.labels)} holds the label value {', '.join(map(str, unknown))}, which is not one of "
             f"{_known(labels)}: name it, or correct the labels"
         )
     return Case(scan, truth, named)
+
+
+def _read(reader: Callable[[Path], Content], path: Path) -> Content:
+    """Errors name the folder as well: a scan and its labels often share a name."""
+    try:
+        return reader(path)
+    except InputError as error:
+        told = str(error)
+        raise InputError(told if str(path) in told else told.replace(path.name, _place(path), 1)) from error
+
+
+def _place(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def _values(
@@ -54,17 +71,19 @@ def _values(
     unknown = [label.name for label in named if label.name.lower() not in known]
     if unknown:
         raise InputError(
-            f'{files.labels.name} has the segment "{unknown[0]}", which is not one of {_known(labels)}: '
+            f'{_place(files.labels)} has the segment "{unknown[0]}", which is not one of {_known(labels)}: '
             "rename it, or add it to the labels"
         )
     return [known[label.name.lower()] for label in named]
 
 
-def _flattened(segmentation: Segmentation, values: Sequence[int]) -> Volume:
+def _flattened(segmentation: Segmentation, values: Sequence[int], files: CaseFiles) -> Volume:
     """All segments in one label map; where they overlap, a later one lies over an earlier one."""
     first = segmentation.layers[0]
     if max(values, default=0) > 255:
-        raise InputError(f"{first.name} has the label value {max(values)}, but values go up to 255: number them anew")
+        raise InputError(
+            f"{_place(files.labels)} has the label value {max(values)}, but values go up to 255: number them anew"
+        )
     if len(segmentation.layers) == 1 and all(
         value == label.value for value, label in zip(values, segmentation.labels, strict=True)
     ):
@@ -87,8 +106,8 @@ def _on_grid_of(scan: Volume, labels: Volume, files: CaseFiles) -> Volume:
     on_voxels = np.abs(steps[:3, 3] - start).max() < _OFF_BY and np.abs(last - (stop - 1)).max() < _OFF_BY
     if not on_voxels or (start < 0).any() or (stop > scan.shape[::-1]).any():
         raise InputError(
-            f"{files.image.name} and {files.labels.name} have different grids ({_grid(scan)} and {_grid(labels)}): "
-            "resample the labels to the scan, or export them again"
+            f"{_place(files.image)} and {_place(files.labels)} have different grids "
+            f"({_grid(scan)} and {_grid(labels)}): resample the labels to the scan, or export them again"
         )
     whole = np.zeros(scan.shape, np.uint8)
     whole[tuple(slice(a, b) for a, b in zip(start[::-1], stop[::-1], strict=True))] = turned.voxels

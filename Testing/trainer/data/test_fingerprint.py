@@ -84,8 +84,11 @@ def test_all_that_is_wrong_with_names_and_files_is_listed_at_once(tmp_path: Path
     message = str(refusal.value)
     assert "6 mistakes" in message
     for fact in (
-        *("lost.nii.gz has no image", "case_00.nii.gz is not an image", "case_01.nii.gz is cut off"),
-        *("case_02.nii.gz and case_02.nii.gz have different grids", "case_03.nii.gz holds the label value 2, 6"),
+        *("lost.nii.gz has no image", "images/case_00.nii.gz is not an image", "labels/case_01.nii.gz is cut off"),
+        *(
+            "images/case_02.nii.gz and labels/case_02.nii.gz have different grids",
+            "case_03.nii.gz holds the label value 2, 6",
+        ),
         "case_04.nii.gz is no label map",
     ):
         assert message.count(fact) == 1, message
