@@ -106,6 +106,16 @@ def test_what_is_wrong_is_said_before_anything_long_begins(work: Path, arguments
     assert not (work / "prepared").exists(), "no case was prepared for nothing"
 
 
+def test_weights_that_do_not_fit_are_told_before_cases_are_prepared(tmp_path: Path) -> None:
+    other = tiny_run(tmp_path, "other", "steps=1", "settings.network={_target_: SliceUNet, widths: [5, 9]}")
+    run("resume", other.folder)
+    work = tmp_path / "work"
+    work.mkdir()
+    write_plan(work / "plan.yaml", other.plan)
+    assert "of the weights fit" in refused("train", work, "--out", work / "run", "--folds", 4, "--from", other.folder)
+    assert not (work / "prepared").exists()
+
+
 def test_a_patch_that_does_not_go_through_the_network_is_told_with_what_would(tmp_path: Path) -> None:
     write_plan(tmp_path / "plan.yaml", tiny_plan(tmp_path / "data", patch=(15, 16, 8)))
     told = refused("train", tmp_path, "--out", tmp_path / "run", "--folds", 4)

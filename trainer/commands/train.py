@@ -131,7 +131,7 @@ def _begin(
     from trainer.methods import method_class
     from trainer.presets import load
     from trainer.run import Recipe, Run, check_free, new_run
-    from trainer.transfer import read_source
+    from trainer.transfer import read_source, start_from
 
     if _rank() > 0:  # another process of the same command makes the folder
         _go(Run(_awaited(out)))
@@ -150,8 +150,8 @@ def _begin(
     names = [case.name for case in cases]
     split = read_split(split_path, names) if split_path else make_split(cases, **dealt)
     check_cases(method, split)
-    if start:
-        read_source(start)
+    if start:  # whether it fits, before cases are prepared for nothing
+        start_from(method_class(method)(plan, settings, 1, 0), read_source(start))
     store = plan_path.resolve().parent / "prepared"
     check_room(out, plan, cases, numbers, prepared=(store / "store.json").exists())
     with progress() as tick:
