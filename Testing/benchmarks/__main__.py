@@ -22,6 +22,16 @@ def main() -> None:
     _run("restoring", "--rounds", str(given.rounds))
     _run("engine_transfer", "--rounds", str(given.rounds))
     _run("engine_round_trip")
+    _run("prompting_click")
+    for model in ("tiny", "vit_b"):
+        _run("prompting_encode", "--model", model, "--rounds", "3")
+    for drawn in ("ends", "middle"):
+        _run("prompting_propagate", "--drawn", drawn, "--rounds", "1")
+    _run("prompting_propagate", "--model", "large", "--slices", "16", "--rounds", "1")
+    _run("prompting_propagate", "--drawn", "middle", "--stock-size", "1024", "--slices", "16", "--rounds", "1")
+    _run("prompting_propagate", "--memory", "--rounds", "1")
+    _run("prompting_memory")
+    _run("prompting_cancel")
 
 
 def _run(name: str, *arguments: str) -> None:

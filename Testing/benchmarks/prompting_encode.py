@@ -80,6 +80,7 @@ def main() -> None:
         return
     results = run_in_turn("Testing.benchmarks.prompting_encode", list(VARIANTS), given.rounds, ["--model", given.model])
     print(f"\n{machine()}\n{given.model}, 512 × 512 pixels, medians of {given.rounds} rounds\n")
+    print("Target: ours at least 2.0 times faster than PyTorch in float32.\n")
     print("| | seconds | times faster | features off by |\n|---|---|---|---|")
     for variant, rows in results.items():
         seconds, off = (float(np.median([row[key] for row in rows])) for key in ("seconds", "off"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from weakref import WeakSet
+
 import numpy as np
 import pytest
 
@@ -9,10 +12,15 @@ from SSLSegmentationLib.engine.requests import PromptRequest, PropagateRequest, 
 from SSLSegmentationLib.engine.session import Session
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.plane import slice_plane
+from SSLSegmentationLib.progress import Tick, silent
+from SSLSegmentationLib.prompting.embeddings import Embeddings
+from SSLSegmentationLib.prompting.protocol import Answer, PixelPrompts
 from SSLSegmentationLib.prompting.stack import slices_along
 from SSLSegmentationLib.prompts import PointPrompt
 from SSLSegmentationLib.proposal import Cropped, Proposal
+from SSLSegmentationLib.volume import Volume
 from Testing.engine.bright_engine import Faked
+from Testing.prompting.fake import Bright
 from Testing.prompting.scenes import ellipsoid, everywhere, within_a_voxel
 
 SEEN = (255.0, 127.5)
@@ -108,6 +116,51 @@ def test_a_request_that_cannot_be_used_is_refused_in_a_sentence(request_: Propag
     with pytest.raises(InputError) as error:
         session.propagate(request_)
     assert sentence in str(error.value)
+
+
+class Kept:
+    """An embedding that can be counted for as long as anybody holds it."""
+
+    def __init__(self, picture: np.ndarray, alive: WeakSet[Kept]) -> None:
+        self.picture = picture
+        alive.add(self)
+
+
+class Counted(Bright):
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: WeakSet[Kept] = WeakSet()
+        self.most = 0
+
+    def encode(self, picture: np.ndarray, tick: Tick = silent) -> Kept:
+        kept = Kept(super().encode(picture, tick), self.alive)
+        self.most = max(self.most, len(self.alive))
+        return kept
+
+    def decode(self, embedding: Kept, prompts: Sequence[PixelPrompts], tick: Tick = silent) -> list[Answer]:
+        return super().decode(embedding.picture, prompts, tick)
+
+    def bytes_of(self, embedding: Kept) -> int:
+        return embedding.picture.nbytes
+
+
+def test_five_hundred_prompts_on_a_hundred_slices_stay_in_bounds() -> None:
+    rng = np.random.default_rng(0)
+    volume = Volume(rng.integers(0, 255, (100, 20, 24), dtype=np.uint8))
+    session, model = Session(volume, Faked()), Counted()
+    session.models.model = model
+    session.models.embeddings = Embeddings(most_bytes=10 * 20 * 24)
+    for _ in range(500):
+        k, j, i = (int(rng.integers(0, side)) for side in volume.shape)
+        place = PointPrompt((float(i), float(j), float(k)), plane=slice_plane(volume, 0, k))
+        session.accept(session.prompt([place], "a", model="bright", window=SEEN))
+        model.asked.clear()
+    usage = session.models.embeddings.usage
+    assert (usage.kept, usage.bytes) == (10, 10 * 20 * 24)
+    assert usage.hits + usage.misses == 500
+    assert model.most <= 10 + 2  # the bound, the one that is being made, and the one before it
+    assert session.segments.keys() == {"a"}
+    assert session.last.keys() == {"prompt"}
 
 
 def test_a_model_that_takes_prompts_is_an_id_and_never_a_path(tmp_path) -> None:
