@@ -121,6 +121,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/prompting/clicks.py
   SSLSegmentationLib/prompting/compose.py
   SSLSegmentationLib/prompting/crops.py
+  SSLSegmentationLib/prompting/decoding.py
   SSLSegmentationLib/prompting/embeddings.py
   SSLSegmentationLib/prompting/encoders.py
   SSLSegmentationLib/prompting/follow.py
@@ -128,6 +129,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/prompting/picture.py
   SSLSegmentationLib/prompting/propagate.py
   SSLSegmentationLib/prompting/protocol.py
+  SSLSegmentationLib/prompting/quick_attention.py
   SSLSegmentationLib/prompting/refine.py
   SSLSegmentationLib/prompting/sam.py
   SSLSegmentationLib/prompting/sam2.py

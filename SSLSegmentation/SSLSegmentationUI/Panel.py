@@ -298,7 +298,7 @@ class Panel:
         """The segment as it is painted on the slice of a view, as a prompt."""
         work, segmentId = self.work, self.editor.segmentId
         try:
-            plane = self._plane()
+            plane = plane_of(self._view(), volume_of(work.scanNode))
             mask = mask_of(work.segmentationNode, segmentId, work.scanNode)
             if not mask.bits.size:
                 raise InputError("Nothing is painted in this segment: paint a part of it first, with the editor below.")
@@ -319,7 +319,8 @@ class Panel:
     def _spread(self) -> None:
         parameters = self._parameters
         try:
-            plane = self._plane()
+            view = self._view()
+            plane = plane_of(view, volume_of(self.work.scanNode))
         except InputError as error:
             self.work.failWith(error)
             return
@@ -327,16 +328,16 @@ class Panel:
             [self.editor.segmentId],
             plane,
             self.correct.choice.id,
-            self.spread.direction(parameters.spreadDirection),
+            self.spread.towards(parameters.spreadDirection, view),
             parameters.spreadSlices or None,
         )
 
-    def _plane(self) -> Any:
-        """The slice that the chosen view shows."""
+    def _view(self) -> Any:
+        """The slice node of the chosen view."""
         widget = slicer.app.layoutManager().sliceWidget(self._parameters.spreadView)
         if widget is None:
             raise InputError(f"There is no {self._parameters.spreadView} view in this layout: choose another view.")
-        return plane_of(widget.mrmlSliceNode(), volume_of(self.work.scanNode))
+        return widget.mrmlSliceNode()
 
     def _onEscape(self) -> None:
         if self.work.operation:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from SSLSegmentationLib.scene.planes import slice_to_ras
+
 from SSLSegmentationUI.Parameters import BOTH_WAYS, UP
 from SSLSegmentationUI.Widgets import allow
 
@@ -18,8 +21,9 @@ class SpreadSection:
         allow(self._ui.spreadButton, obstacle)
 
     @staticmethod
-    def direction(chosen: str) -> int | None:
-        """Along the normal of the view: up is out of the screen, towards the head in an axial view seen from below."""
+    def towards(chosen: str, view: Any) -> np.ndarray | None:
+        """Up is where the numbers of the view's slider grow: towards the head in an axial view."""
         if chosen == BOTH_WAYS:
             return None
-        return 1 if chosen == UP else -1
+        up = slice_to_ras(view)[:3, 2]
+        return up if chosen == UP else -up

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import slicer
 from SSLSegmentationLib.engine.calls import EngineError, EngineLostError, NotThereError
 from SSLSegmentationLib.engine.requests import PromptRequest, PropagateRequest, RefineRequest, Request, SegmentRequest
@@ -28,6 +29,7 @@ from SSLSegmentationLib.scene.writer import History, SegmentWriter, Written
 from SSLSegmentationUI import Job
 from SSLSegmentationUI.Engine import Engine
 from SSLSegmentationUI.Errand import Errand
+from SSLSegmentationUI.OneSide import onSide
 from SSLSegmentationUI.OpenScan import OpenScan
 from SSLSegmentationUI.Suggestion import (
     Suggestion,
@@ -151,23 +153,27 @@ class Work:
         self._suggest("Refine", steps())
 
     def spread(
-        self, segmentIds: Sequence[str], plane: Plane, model: str, direction: int | None, slices: int | None
+        self, segmentIds: Sequence[str], plane: Plane, model: str, towards: np.ndarray | None, slices: int | None
     ) -> None:
-        """Follow segments from a slice; `direction` is 1 or -1 along the plane's normal, or None for both."""
+        """Follow segments from a slice, in both directions or only towards one."""
 
         def steps() -> Generator[Any, Any, Suggestion]:
             request = PropagateRequest(
                 tuple(segmentIds),
                 model=model,
                 plane=plane,
-                direction=direction,
                 window=window_of(self.scanNode),
                 max_frames=slices,
                 locked=self._lockedName(*segmentIds),
                 keep_others=self._keepsOthers(),
             )
             found = yield from self._asked(request, segmentIds)
-            return Suggestion(self._said(found.segments) + describeEnds(found), dict(found.segments))
+            proposals = dict(found.segments)
+            if towards is not None:
+                for one, proposal in proposals.items():
+                    proposals[one] = onSide(proposal, self._scan.volume, plane, towards)
+                    yield
+            return Suggestion(self._said(proposals) + describeEnds(found), proposals)
 
         self._suggest("Spread", steps())
 

@@ -1,0 +1,40 @@
+# Written by `python -m Testing.slicer.cmake_lists`, which finds every file.
+
+set(MODULE_PYTHON_SCRIPTS
+  SSLSegmentation.py
+  SSLSegmentationUI/About.py
+  SSLSegmentationUI/AdvancedSection.py
+  SSLSegmentationUI/CorrectSection.py
+  SSLSegmentationUI/DoubtSection.py
+  SSLSegmentationUI/EditorSection.py
+  SSLSegmentationUI/Engine.py
+  SSLSegmentationUI/Errand.py
+  SSLSegmentationUI/Job.py
+  SSLSegmentationUI/ModelChoice.py
+  SSLSegmentationUI/ModelSection.py
+  SSLSegmentationUI/Models.py
+  SSLSegmentationUI/OneSide.py
+  SSLSegmentationUI/OpenScan.py
+  SSLSegmentationUI/Panel.py
+  SSLSegmentationUI/Parameters.py
+  SSLSegmentationUI/Place.py
+  SSLSegmentationUI/Process.py
+  SSLSegmentationUI/Requirements.py
+  SSLSegmentationUI/SampleScan.py
+  SSLSegmentationUI/ScanSection.py
+  SSLSegmentationUI/SelfTest.py
+  SSLSegmentationUI/Shortcuts.py
+  SSLSegmentationUI/SpreadSection.py
+  SSLSegmentationUI/StatusSection.py
+  SSLSegmentationUI/Suggestion.py
+  SSLSegmentationUI/Transport.py
+  SSLSegmentationUI/Widgets.py
+  SSLSegmentationUI/Work.py
+  SSLSegmentationUI/__init__.py
+  )
+
+set(MODULE_PYTHON_RESOURCES
+  Resources/Icons/SSLSegmentation.png
+  Resources/UI/SSLSegmentation.ui
+  Resources/requirements.txt
+  )
