@@ -97,11 +97,9 @@ class Markers:
         node = self._new_box(segment_id, BOX_3D if in_space else BOX)
         axes = _axes(view)
         ends = np.array([corner, opposite], dtype=np.float64) @ axes
-        sides = np.abs(ends[1] - ends[0])
-        sides[2] = min(sides[:2]) if in_space else self._thickness(axes[:, 2])
         matrix = np.eye(4)
         matrix[:3, :3], matrix[:3, 3] = axes, axes @ ends.mean(axis=0)
-        self._shape_box(node, matrix, sides)
+        self._shape_box(node, matrix, np.abs(ends[1] - ends[0]))
         self._changed(segment_id)
         return self._marker(node)
 
@@ -247,19 +245,16 @@ class Markers:
         self._changed(node.GetAttribute(_SEGMENT))
 
     def _corner(self, node: slicer.vtkMRMLMarkupsROINode) -> None:
-        if not _finished(node):
+        if not _finished(node) and node.GetNumberOfDefinedControlPoints() < 2:
             # The first: turn the box as the view is turned, so that Slicer draws it on the slice while the mouse moves.
             place = node.GetNthControlPointPositionWorld(0)
             view = view_at(self._scene, place)
             if view is not None:
                 matrix = np.eye(4)
                 matrix[:3, :3], matrix[:3, 3] = _axes(view), place
-                self._shape_box(node, matrix, np.zeros(3))
+                self._place_box(node, matrix, np.zeros(3))
             return
-        if node.GetAttribute(_KIND) == BOX:
-            matrix, sides = _object_to_world(node), np.array(node.GetSize())
-            sides[2] = self._thickness(matrix[:3, 2])
-            self._shape_box(node, matrix, sides)
+        self._shape_box(node, _object_to_world(node), np.array(node.GetSize()))
         self._changed(node.GetAttribute(_SEGMENT))
         placed, self._placed = self._placed, lambda: None
         placed()
@@ -294,11 +289,18 @@ class Markers:
             segment_id, kind, node.GetID(), point_id, tuple(node.GetNthControlPointPositionWorld(index)), label
         )
 
-    def _thickness(self, normal: np.ndarray) -> float:
-        """Of a slice of the scan along a direction."""
-        return float(np.abs(normal @ volume_of(self._scan).ijk_to_ras[:3, :3]).max())
-
     def _shape_box(self, node: slicer.vtkMRMLMarkupsROINode, to_world: np.ndarray, sides: np.ndarray) -> None:
+        """A box between two corners on a slice: one slice thick, or as deep as its shorter side is long.
+
+        Two clicks at one place make a box of one voxel, which can be seen and deleted.
+        """
+        steps = volume_of(self._scan).ijk_to_ras[:3, :3]
+        sides = np.maximum(sides, np.linalg.norm(steps, axis=0).min())
+        in_space = node.GetAttribute(_KIND) == BOX_3D
+        sides[2] = min(sides[:2]) if in_space else np.abs(to_world[:3, 2] @ steps).max()
+        self._place_box(node, to_world, sides)
+
+    def _place_box(self, node: slicer.vtkMRMLMarkupsROINode, to_world: np.ndarray, sides: np.ndarray) -> None:
         matrix = np.linalg.inv(_to_world(node)) @ to_world
         scale = np.linalg.norm(matrix[:3, :3], axis=0)
         matrix[:3, :3] /= scale
@@ -322,14 +324,15 @@ def _defined(node: slicer.vtkMRMLMarkupsNode) -> list[int]:
 
 def _finished(node: slicer.vtkMRMLMarkupsROINode) -> bool:
     # A box asks for two corners, and once it has them, keeps only its centre as a point.
-    return node.GetRequiredNumberOfControlPoints() == 1 and min(node.GetSize()) > 0
+    return node.GetRequiredNumberOfControlPoints() == 1 and max(node.GetSize()) > 0
 
 
 def _note_view(node: slicer.vtkMRMLMarkupsNode, index: int, view: slicer.vtkMRMLSliceNode | None) -> None:
     """Keep with a point in which view it was placed, and how that was turned: both are saved with the point."""
     if view is None:
         return
-    node.SetNthControlPointOrientationMatrixWorld(index, _axes(view).ravel().tolist())
+    axes = np.linalg.inv(_to_world(node)[:3, :3]) @ _axes(view)
+    node.SetNthControlPointOrientationMatrix(index, axes.ravel().tolist())
     node.SetNthControlPointDescription(index, view.GetLayoutName() or view.GetName())
 
 
@@ -337,10 +340,9 @@ def _point_prompt(node: slicer.vtkMRMLMarkupsNode, index: int, positive: bool, v
     ras = tuple(node.GetNthControlPointPositionWorld(index))
     plane: Plane | None = None
     if node.GetNthControlPointDescription(index):
-        axes = [0.0] * 9
-        node.GetNthControlPointOrientationMatrixWorld(index, axes)
+        axes = np.reshape(node.GetNthControlPointOrientationMatrix(index), (3, 3))
         matrix = np.eye(4)
-        matrix[:3, :3], matrix[:3, 3] = np.reshape(axes, (3, 3)), ras
+        matrix[:3, :3], matrix[:3, 3] = _to_world(node)[:3, :3] @ axes, ras
         plane = plane_through(matrix, volume)
     return PointPrompt(ras, positive, plane)
 

@@ -33,7 +33,8 @@ def plane_through(view: np.ndarray, volume: Volume) -> Plane | None:
     was measured and remembers it however the view is moved. Elsewhere it is cut at the view's own place and turned as
     the view is, with pixels as small as the scan's smallest spacing.
     """
-    axes, point = view[:3, :3] / np.linalg.norm(view[:3, :3], axis=0), view[:3, 3]
+    # Rounded, so that all clicks in one view give one plane to the last bit, and what a model has seen of it is known.
+    axes, point = np.round(view[:3, :3] / np.linalg.norm(view[:3, :3], axis=0), 6), view[:3, 3]
     steps = axes[:, 2] @ volume.ijk_to_ras[:3, :3]  # millimetres along the normal per step of i, j, k
     facing = int(np.argmax(np.abs(steps)))
     across = [axis for axis in range(3) if axis != facing]
@@ -59,18 +60,19 @@ def slice_to_ras(slice_node: slicer.vtkMRMLSliceNode) -> np.ndarray:
 
 
 def _oblique(volume: Volume, axes: np.ndarray, point: np.ndarray, thickness: float) -> Plane | None:
-    seen = _outline(volume, axes[:, 2], point)
+    depth = round(float(point @ axes[:, 2]), 3)
+    seen = _outline(volume, axes[:, 2], axes[:, 2] * depth)
     if len(seen) == 0:
         return None
     right, down = axes[:, 0], -axes[:, 1]  # rows go down the screen, as a picture is looked at
     pixel = float(volume.spacing.min())
     in_plane = seen @ np.stack([right, down], axis=1)
     low, high = in_plane.min(axis=0), in_plane.max(axis=0)
-    columns, rows = np.maximum(np.ceil((high - low) / pixel - 1e-6).astype(int), 1)
+    columns, rows = np.maximum(np.ceil((high - low) / pixel - 1e-3).astype(int), 1)
     matrix = np.eye(4)
     matrix[:3, :3] = np.stack([right * pixel, down * pixel, np.cross(right, down) * thickness], axis=1)
     corner = low + pixel / 2
-    matrix[:3, 3] = right * corner[0] + down * corner[1] + axes[:, 2] * (point @ axes[:, 2])
+    matrix[:3, 3] = right * corner[0] + down * corner[1] + axes[:, 2] * depth
     return Plane(matrix, (int(rows), int(columns)))
 
 

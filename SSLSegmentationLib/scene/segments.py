@@ -176,7 +176,7 @@ def binary_name() -> str:
 
 def _labelmap(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> slicer.vtkOrientedImageData | None:
     """The voxels in which a segment is stored, often together with others; None if there are none."""
-    image = node.GetSegmentation().GetSegment(segment_id).GetRepresentation(binary_name())
+    image = segment_of(node, segment_id).GetRepresentation(binary_name())
     if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None:
         return None
     return image

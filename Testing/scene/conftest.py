@@ -46,3 +46,7 @@ def scene(application: SimpleNamespace) -> Iterator[slicer.vtkMRMLScene]:
     application.scene.Clear(False)
     yield application.scene
     application.scene.Clear(False)
+    # Views outlive a closed scene, in the application too; the next test starts without.
+    for class_name in ("vtkMRMLSliceCompositeNode", "vtkMRMLSliceNode"):
+        while application.scene.GetNumberOfNodesByClass(class_name):
+            application.scene.RemoveNode(application.scene.GetNthNodeByClass(0, class_name))

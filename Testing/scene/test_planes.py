@@ -51,15 +51,15 @@ def test_an_oblique_view_covers_all_of_the_scan_that_it_cuts(
     assert plane is not None
     axes = plane.pixel_to_ras[:3, :3] / np.linalg.norm(plane.pixel_to_ras[:3, :3], axis=0)
     assume(not np.allclose(np.abs(axes.T @ volume.directions).max(axis=0), 1.0))  # along slices: the test above
-    assert abs((plane.to_ras(np.zeros(2)) - at) @ turn[:, 2]) < 1e-6
+    assert abs((plane.to_ras(np.zeros(2)) - at) @ turn[:, 2]) < 2e-3
     # What lies on the plane and in the scan lies in a pixel.
     places = volume.to_ras(np.random.default_rng(0).uniform(-0.5, np.array(volume.shape[::-1]) - 0.5, (200, 3)))
     flat = places - ((places - at) @ turn[:, 2])[:, None] * turn[:, 2]
     inside = volume.to_ijk(flat)
     flat = flat[((inside >= -0.5) & (inside <= np.array(volume.shape[::-1]) - 0.5)).all(axis=1)]
     pixels = plane.to_pixel(flat)
-    assert (pixels[:, :2] >= -0.5 - 1e-6).all()
-    assert (pixels[:, :2] <= np.array(plane.shape[::-1]) - 0.5 + 1e-6).all()
+    assert (pixels[:, :2] >= -0.5 - 2e-3).all()
+    assert (pixels[:, :2] <= np.array(plane.shape[::-1]) - 0.5 + 2e-3).all()
     # Rows run down the screen and columns to the right, as the view shows them.
     assert plane.pixel_to_ras[:3, 0] @ turn[:, 0] > 0
     assert plane.pixel_to_ras[:3, 1] @ turn[:, 1] < 0
