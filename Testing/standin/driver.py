@@ -29,6 +29,7 @@ class Driver:
         self.application = application
         self.faults = faults
         self.window = application._window
+        self._modules = slicer.modules
 
     def load_module(self, path: str | Path) -> Any:
         """Loads a scripted module, opens its panel and returns the module's own widget, as `slicer.modules.XWidget`."""
@@ -197,8 +198,9 @@ class Driver:
 
     def reset(self) -> None:
         """An empty scene, the four views, no module shown, the mouse free: as after the start."""
-        core = self.application._core
-        slicer.app, slicer.mrmlScene = self.application, core.scene  # other tests may have put theirs in the place
+        # Tests that do without Qt put their own in these places.
+        slicer.app, slicer.modules, slicer.mrmlScene = self.application, self._modules, self.application.mrmlScene()
+        self.faults.watch()
         packages.installed.clear()
         self.application.userSettings().clear()
         self.open_module("")

@@ -27,9 +27,11 @@ class Faults:
         self.found: list[str] = []
         self.answers: list[Answer] = []
         self.asked: list[str] = []
-        self._watch_vtk()
-        sys.excepthook = self._on_exception
-        QtCore.qInstallMessageHandler(self._on_qt_message)
+        self._window = vtk.vtkOutputWindow()
+        self._window.SetDisplayModeToNever()
+        for event in ("ErrorEvent", "WarningEvent"):
+            self._window.AddObserver(event, self._on_vtk)
+        self.watch()
         self._dialogs = QtCore.QTimer()
         self._dialogs.connect("timeout()", self._on_timer)
         self._dialogs.start(20)
@@ -43,13 +45,12 @@ class Faults:
             self.answers.clear()
         return taken
 
-    def _watch_vtk(self) -> None:
+    def watch(self) -> None:
+        """Takes the places where each is reported, which there is only one of in a process."""
         vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
-        window = vtk.vtkOutputWindow()
-        window.SetDisplayModeToNever()
-        for event in ("ErrorEvent", "WarningEvent"):
-            window.AddObserver(event, self._on_vtk)
-        vtk.vtkOutputWindow.SetInstance(window)
+        vtk.vtkOutputWindow.SetInstance(self._window)
+        sys.excepthook = self._on_exception
+        QtCore.qInstallMessageHandler(self._on_qt_message)
 
     def _on_vtk(self, _caller: Any, event: str, text: str) -> None:
         self.found.append(f"VTK {event.removesuffix('Event').lower()}: {text.strip()}")
