@@ -135,3 +135,8 @@ def test_scores_are_those_of_the_predicted_labels(run: Run) -> None:
 def test_cases_that_were_trained_on_are_not_judged(run: Run) -> None:
     with pytest.raises(InputError, match="was trained on with its labels"):
         evaluate(run.folder, [run.split.labelled[0]], device="cpu")
+
+
+def test_cases_that_are_not_there_are_told(run: Run) -> None:
+    with pytest.raises(InputError, match='no labels of "nobody"'):
+        evaluate(run.folder, ["nobody"], device="cpu")

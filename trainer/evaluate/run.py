@@ -3,7 +3,6 @@ trusted."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from SSLSegmentationLib.inference.segment import Settings
 from SSLSegmentationLib.inference.uncertainty import fit_temperature
 from SSLSegmentationLib.progress import Tick, silent
 from trainer import records
-from trainer.data.cases import find_cases
+from trainer.data.cases import CaseFiles, find_cases
 from trainer.data.plan import Plan
 from trainer.data.reading import read_case
 from trainer.data.store import Store, known_labels
@@ -57,9 +56,12 @@ def evaluate(
         raise InputError(f"{run.folder} holds no cases back (folds: 0): name the cases to judge with --cases.")
     if seen := sorted(set(names) & {*split.labelled}):
         raise InputError(f'"{seen[0]}" was trained on with its labels, so it says nothing: choose other cases.')
+    files = {case.name: case for case in find_cases(plan.data)}
+    if missing := sorted(set(names) - {name for name, case in files.items() if case.labels is not None}):
+        raise InputError(f'{plan.data} has no labels of "{missing[0]}" to judge with: correct the names.')
     backbone, device = trained_predictor(run), choose_device(device)
     reliabilities, heat = _calibration(run, backbone, device, names, tick)
-    rows = _rows(plan, backbone, device, names, tolerance_mm, tick)
+    rows = _rows(plan, backbone, device, [files[name] for name in names], tolerance_mm, tick)
     training = run.recipe.training
     facts = {
         "method": run.recipe.method,
@@ -75,7 +77,7 @@ def evaluate(
         **heat,
         "code": (run.done or {}).get("code", code_version()),
         "machine": machine(),
-        "command": " ".join(["python -m trainer", *sys.argv[1:2], run.folder.name]),
+        "command": f"python -m trainer evaluate {run.folder.name}",
     }
     found = Evaluation(rows, reliabilities, facts)
     write_evaluation(found, run.folder / "evaluation")
@@ -84,18 +86,15 @@ def evaluate(
 
 
 def _rows(
-    plan: Plan, backbone: Backbone, device: str, names: Sequence[str], tolerance_mm: float, tick: Tick
+    plan: Plan, backbone: Backbone, device: str, cases: Sequence[CaseFiles], tolerance_mm: float, tick: Tick
 ) -> list[Row]:
-    files = {case.name: case for case in find_cases(plan.data)}
-    if missing := sorted(set(names) - {name for name, case in files.items() if case.labels is not None}):
-        raise InputError(f'{plan.data} has no labels of "{missing[0]}" to judge with: correct the names.')
     predict = Predictor(backbone, plan, Settings(device=device, doubt="none"))
     known, rows = known_labels(plan), []
-    for number, name in enumerate(names):
-        tick("Judging", number / len(names))
-        truth = read_case(files[name], known).labels
-        found = predict(files[name])
-        rows += rows_of(name, found.labels, truth, plan.labels, files[name].annotated, tolerance_mm)
+    for number, case in enumerate(cases):
+        tick("Judging", number / len(cases))
+        truth = read_case(case, known).labels
+        found = predict(case)
+        rows += rows_of(case.name, found.labels, truth, plan.labels, case.annotated, tolerance_mm)
     tick("Judging", 1.0)
     return rows
 
