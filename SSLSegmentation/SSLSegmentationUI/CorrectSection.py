@@ -10,7 +10,6 @@ import slicer
 from slicer.i18n import tr as _
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.scene.markers import BOX, NEGATIVE, POSITIVE, Marker, Markers
-from SSLSegmentationLib.scene.names import dressed
 from SSLSegmentationLib.scene.segments import add_segment, is_locked, lock, prepare
 
 from SSLSegmentationUI.ModelChoice import ChoiceWidgets, ModelChoice
@@ -19,6 +18,15 @@ from SSLSegmentationUI.Widgets import allow
 
 GREY_VALUES = _("Grey values (no model)")
 _WORDS = {POSITIVE: _("belongs"), NEGATIVE: _("does not belong"), BOX: _("box")}
+# Neither red nor green, in which the preview shows what would change.
+_COLORS = (
+    (0.95, 0.60, 0.15),
+    (0.30, 0.55, 0.95),
+    (0.75, 0.45, 0.90),
+    (0.95, 0.85, 0.30),
+    (0.25, 0.80, 0.85),
+    (0.95, 0.50, 0.70),
+)
 _SOON_MILLISECONDS = 60  # several markers may change at once, as when all are cleared
 
 
@@ -199,9 +207,9 @@ class CorrectSection:
 
     def _newSegment(self) -> str:
         prepare(self._segmentation, self._scan)
-        number = self._segmentation.GetSegmentation().GetNumberOfSegments() + 1
-        names = [Label(n, _("Segment {n}").format(n=n)) for n in range(1, number + 1)]
-        segmentId = add_segment(self._segmentation, dressed(names)[-1])
+        count = self._segmentation.GetSegmentation().GetNumberOfSegments()
+        color = _COLORS[count % len(_COLORS)]
+        segmentId = add_segment(self._segmentation, Label(0, _("Segment {n}").format(n=count + 1), color))
         self._editor.select(segmentId)
         return segmentId
 

@@ -22,8 +22,9 @@ class Outlines:
         self._filled: list[Any] = []
 
     def show(self) -> None:
-        for display in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode"):
-            if display.GetVisibility2DFill() and not display.GetHideFromEditors() and display not in self._filled:
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+            display = node.GetDisplayNode()
+            if display is not None and display.GetVisibility2DFill() and not node.GetHideFromEditors():
                 display.SetVisibility2DFill(False)
                 self._filled.append(display)
 

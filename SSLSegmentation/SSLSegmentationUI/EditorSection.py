@@ -71,7 +71,10 @@ class EditorSection:
 
     @property
     def segmentId(self) -> str:
-        return (self.node.GetSelectedSegmentID() or "") if self.node is not None else ""
+        """Of the current segment, if there is one: the editor may still name one that was deleted."""
+        node = self.node.GetSegmentationNode() if self.node is not None else None
+        chosen = (self.node.GetSelectedSegmentID() or "") if node is not None else ""
+        return chosen if chosen and node.GetSegmentation().GetSegment(chosen) is not None else ""
 
     def select(self, segmentId: str) -> None:
         if self.node is not None and segmentId != self.segmentId:

@@ -189,6 +189,7 @@ class Panel:
             return
         work, busy = self.work, self._busy()
         self.scan.check(self._parameters.scan)
+        work.dropMissing()
         self.models.follow()
         self._fillModels()
         self.status.update()

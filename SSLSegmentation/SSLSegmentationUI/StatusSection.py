@@ -62,7 +62,8 @@ class StatusSection:
     def _sentence(self, running: bool, waiting: bool) -> str:
         work = self._work
         if running:
-            return _TITLES.get(work.operation, work.operation) + "…"
+            title = _TITLES.get(work.operation, work.operation)
+            return f"{title}: {work.stage.lower()}…" if work.stage and not work.part else f"{title}…"
         if waiting:
             colours = _("Green would be added, red removed.") if work.suggestion.changesSegments else ""
             question = _("Look through it, then accept or reject it.")
@@ -77,4 +78,4 @@ class StatusSection:
         # Without a number the bar only shows that something happens.
         bar.maximum = _PARTS if work.part > 0 else 0
         bar.value = int(work.part * _PARTS)
-        bar.format = f"{work.stage} %p%" if work.part > 0 else work.stage
+        bar.format = f"{work.stage} %p%"

@@ -236,6 +236,14 @@ class Work:
             self._drop()
             self._end(Message(""))
 
+    def dropMissing(self) -> None:
+        """A segment was deleted: what is suggested for it goes as well."""
+        if self.suggestion is not None and not self.operation and self.segmentationNode is not None:
+            segments = self.segmentationNode.GetSegmentation()
+            if any(segments.GetSegment(one) is None for one in self.suggestion.proposals):
+                self._drop()
+                self._end(Message(""))
+
     def tell(self, message: Message) -> None:
         self.message = message
         self._changed()

@@ -94,6 +94,7 @@ class Bench:
 
     def place(self, view: str, ras: Any, tool: str = "positiveButton") -> None:
         """A prompt placed with the mouse at a place of the patient."""
+        self.work.message = type(self.work.message)("")  # so that an error that is told from here on is a new one
         if not getattr(self.ui, tool).checked:
             self.app.click(getattr(self.ui, tool))
         self.app.view(view).jump_to(tuple(ras))
