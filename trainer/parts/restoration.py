@@ -52,7 +52,7 @@ def spoil(
     """Corrupt cubes centred on random voxels of the region; the image so spoilt, and which voxels that were."""
     rng = np.random.default_rng(seed)
     spoilt, touched = [], []
-    for one, where in zip(image[:, 0].float().cpu().numpy(), region[:, 0].cpu().numpy(), strict=True):
+    for one, where in zip(image[:, 0].detach().float().cpu().numpy(), region[:, 0].cpu().numpy(), strict=True):
         places = np.flatnonzero(where)
         drawn = rng.choice(places, int(rng.integers(cubes[0], cubes[1] + 1))) if len(places) else places
         centres = np.stack(np.unravel_index(drawn, where.shape), -1)
