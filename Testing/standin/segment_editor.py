@@ -44,6 +44,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     segmentationNodeChanged = QtCore.Signal(object)
     _logic: Any = None
     _node: Any = None
+    _of_node = 0
     _observers: ClassVar[list[tuple[Any, int]]] = []
     _of_segmentation: ClassVar[list[tuple[Any, int]]] = []
     _segmentation: Any = None
@@ -163,15 +164,11 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         if node is self._node:
             return
         if self._node is not None:
-            for observed, tag in list(self._observers):
-                if observed is self._node:
-                    observed.RemoveObserver(tag)
-                    self._observers.remove((observed, tag))
+            self._node.RemoveObserver(self._of_node)
         self._node = node
         self._logic.SetSegmentEditorNode(node)
         if node is not None:
-            tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self.updateWidgetFromMRML())
-            self._observers.append((node, tag))
+            self._of_node = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self.updateWidgetFromMRML())
             self.updateWidgetFromMRML()
 
     def segmentationNode(self) -> Any:
