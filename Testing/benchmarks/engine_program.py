@@ -13,8 +13,9 @@ import numpy as np
 
 from SSLSegmentationLib.engine.keeper import Keeper
 from SSLSegmentationLib.engine.launch import LocalEngine
+from SSLSegmentationLib.engine.requests import PromptRequest
 from SSLSegmentationLib.engine.serve import with_parent
-from SSLSegmentationLib.engine.session import PromptRequest, Session
+from SSLSegmentationLib.engine.session import Session
 from SSLSegmentationLib.progress import Tick
 from SSLSegmentationLib.proposal import Proposal, propose
 from Testing.benchmarks.engine_peers import masks_in
