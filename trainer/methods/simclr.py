@@ -36,7 +36,7 @@ class Settings:
     """Regions in a batch; 0 takes the plan's."""
     crops: Crops = field(default_factory=Crops)
     optimiser: Optimiser = field(
-        default_factory=lambda: Optimiser("adamw", 3.5e-4, schedule=Schedule("cosine", warm_up=5, of=100))
+        default_factory=lambda: Optimiser("adamw", 2e-3, schedule=Schedule("cosine", warm_up=5, of=100))
     )
 
 

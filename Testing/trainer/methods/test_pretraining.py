@@ -301,6 +301,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(name: str, 
 def test_the_loss_falls_on_batches_that_come_again(name: str, changes: dict, sides: tuple) -> None:
     method = make(name, changes, sides, optimiser=Optimiser("adam", 3e-3))
     method.steps = 10**6  # the teacher keeps following, and restoration has not begun
+    for layer in method.modules():
+        if isinstance(layer, torch.nn.modules.dropout._DropoutNd):
+            layer.p = 0.0  # its noise would hide what so few steps change
     batch = batch_for(method)
     losses = train(method, [batch] * 25)
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
