@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any
 
 from SSLSegmentationLib.engine import calls
-from SSLSegmentationLib.engine.calls import EngineError, EngineLostError, JobState, NotThereError
+from SSLSegmentationLib.engine.calls import Answer, EngineError, EngineLostError, JobState, NotThereError
+from SSLSegmentationLib.engine.frames import Buffer
+from SSLSegmentationLib.engine.pieces import result_in_pieces
 from SSLSegmentationLib.engine.requests import Request
 from SSLSegmentationLib.engine.results import Result
 from SSLSegmentationLib.engine.wire import events
@@ -35,8 +38,8 @@ def run(
     if not isinstance(answer, JobState):
         return "", answer
     yield from follow(engine, answer, progress, partial)
-    result = yield engine.asking(calls.fetch(answer.id, volume, packed=engine.place.isRemote))
-    return answer.id, result
+    fetch = replace(calls.fetch(answer.id, volume, packed=engine.place.isRemote), read=_arrived)
+    return answer.id, (yield from result_in_pieces((yield engine.asking(fetch)), volume))
 
 
 def follow(
@@ -61,6 +64,11 @@ def follow(
         raise Cancelled
     if not state.ended:
         raise _lost()
+
+
+def _arrived(answer: Answer) -> Buffer:
+    calls.check(answer)
+    return answer.body
 
 
 class _Listener:

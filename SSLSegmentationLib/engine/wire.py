@@ -23,6 +23,7 @@ from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.plane import Box, Plane
 from SSLSegmentationLib.prompts import BoxPrompt, MaskPrompt, PointPrompt, Prompt
 from SSLSegmentationLib.proposal import Cropped, End, PartReport, Proposal, box_of
+from SSLSegmentationLib.steps import Steps, finish
 from SSLSegmentationLib.volume import Volume
 
 FRAME = "application/octet-stream"
@@ -31,6 +32,7 @@ FRAME = "application/octet-stream"
 _SCANS = frozenset("iuf")
 _LARGEST_PAINTED = 2**26  # voxels of a painted mask: 64 million, in eight megabytes of bits
 _LONGEST_NAME = 200
+_PIECE = 2**21  # voxels of a labelling that are put in their place in one go
 _MOST_WHOLE = 64  # proposals as large as their scan that are read from one frame; most are much smaller
 _LONGEST_REPORT = 2**26  # bytes
 
@@ -171,15 +173,26 @@ def labelling_frame(labelling: Labelling, compress: bool) -> list[Buffer]:
 
 
 def read_labelling_frame(data: Buffer, volume: Volume) -> Labelling:
+    return finish(labelling_in_pieces(data, volume))
+
+
+def labelling_in_pieces(data: Buffer, volume: Volume) -> Steps[Labelling]:
+    """The same slab by slab, for a window that must not stand still."""
     fields, arrays = unpack(data, "labelling", 8 * volume.voxels.size)
+    yield
     volumes: dict[str, Volume | None] = {}
     for name, kind in (("labels", None), ("uncertainty", np.float16), ("disagreement", np.float16)):
         if name not in arrays and name != "labels":
             volumes[name] = None
             continue
         part = _array(arrays, name, 3, kind)
+        box = _box({"box": fields.get(f"{name}_box")}, part, volume.shape)
         whole = np.zeros(volume.shape, part.dtype if kind is None else np.float32)
-        whole[_box({"box": fields.get(f"{name}_box")}, part, volume.shape)] = part
+        inside = whole[box]
+        thick = max(1, _PIECE // max(1, part[:1].size))
+        for first in range(0, len(part), thick):
+            inside[first : first + thick] = part[first : first + thick]
+            yield
         volumes[name] = volume.with_voxels(whole, name=f"{volume.name} {'segmentation' if kind is None else name}")
     try:
         names = tuple(Label(**{**one, "color": tuple(one["color"])}) for one in fields["names"])
