@@ -120,9 +120,11 @@ class Markers:
         _, interaction = self._placing()
         if interaction.GetCurrentInteractionMode() == interaction.Place:
             interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+        self._busy = True
         for node in self._nodes():
             if node.IsA(_ROI) and not _finished(node):
                 remove(node)
+        self._busy = False
 
     def markers(self, segment_id: str | None = None) -> list[Marker]:
         """All prompts, or those of a segment: points in the order in which they were placed, then boxes."""
@@ -219,8 +221,9 @@ class Markers:
         if class_name == _ROI:
             display.SetFillVisibility(False)
         else:
-            display.SetGlyphTypeFromString("CrossDot2D")
-            display.SetTextScale(2.5)
+            display.SetGlyphTypeFromString("ThickCross2D" if kind == POSITIVE else "Dash2D")
+            display.SetGlyphScale(4.0)
+            display.SetTextScale(3.5)
         follow(node, self._scan)
         self._observe(node)
         return node

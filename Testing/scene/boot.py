@@ -30,8 +30,16 @@ class VtkErrors:
         for event in ("ErrorEvent", "WarningEvent"):
             self._window.AddObserver(event, self._noted)
         vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+
+    def __enter__(self) -> list[str]:
+        self._before = vtk.vtkOutputWindow.GetInstance(), sys.excepthook
         vtk.vtkOutputWindow.SetInstance(self._window)
         sys.excepthook = lambda kind, error, trace: self.told.append(f"in an observer: {kind.__name__}: {error}")
+        return self.told
+
+    def __exit__(self, *error: object) -> None:
+        window, sys.excepthook = self._before
+        vtk.vtkOutputWindow.SetInstance(window)
 
     def _noted(self, caller: Any, event: str, text: str) -> None:
         self.told.append(f"{event}: {text.strip()}")

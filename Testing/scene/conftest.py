@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -14,34 +13,27 @@ if not hasattr(slicer, "vtkMRMLSegmentationNode"):
 
 
 @pytest.fixture(scope="session")
-def vtk_errors() -> Iterator[list[str]]:
-    from Testing.scene.boot import VtkErrors
+def application() -> Iterator[SimpleNamespace]:
+    from Testing.scene.boot import VtkErrors, boot
 
-    before = sys.excepthook
-    yield VtkErrors().told
-    sys.excepthook = before
-
-
-@pytest.fixture(scope="session")
-def application(vtk_errors: list[str]) -> Iterator[SimpleNamespace]:
-    from Testing.scene.boot import boot
-
-    application = boot()
+    with VtkErrors() as told:
+        application = boot()
+        assert not told, "\n".join(told)
     yield application
     application.scene.RemoveAllObservers()
 
 
 @pytest.fixture(autouse=True)
-def no_vtk_errors(vtk_errors: list[str]) -> Iterator[None]:
-    vtk_errors.clear()
-    yield
-    told = list(vtk_errors)
-    vtk_errors.clear()
+def no_vtk_errors(application: SimpleNamespace) -> Iterator[None]:
+    from Testing.scene.boot import VtkErrors
+
+    with VtkErrors() as told:
+        yield
     assert not told, "VTK reported:\n" + "\n".join(told)
 
 
 @pytest.fixture
-def scene(application: SimpleNamespace) -> Iterator[slicer.vtkMRMLScene]:
+def scene(application: SimpleNamespace, no_vtk_errors: None) -> Iterator[slicer.vtkMRMLScene]:
     """The scene, empty at first and emptied afterwards."""
     application.scene.Clear(False)
     yield application.scene
