@@ -167,6 +167,12 @@ def test_a_module_is_loaded_and_known(slicer_app: Driver, module: Any) -> None:
     assert module.calls == ["enter", "exit"]
 
 
+def test_an_error_in_setup_is_raised_where_the_module_is_loaded(slicer_app: Driver, tmp_path: Path) -> None:
+    (tmp_path / "StandInBroken.py").write_text(MODULE.replace("StandInSample", "StandInBroken"), "utf-8")
+    with pytest.raises(RuntimeError, match="file not found"):
+        slicer_app.load_module(tmp_path / "StandInBroken.py")
+
+
 def test_samples_are_registered_when_the_application_has_started(slicer_app: Driver, module: Any) -> None:
     import SampleData
 

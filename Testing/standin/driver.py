@@ -35,6 +35,7 @@ class Driver:
         """Loads a scripted module, opens its panel and returns the module's own widget, as `slicer.modules.XWidget`."""
         module = modules.load_scripted(path, self.application.moduleManager())
         self.application.startupCompleted.emit()
+        self.in_loop(module.widgetRepresentation)  # what goes wrong in setup() is told here
         self.open_module(module.name)
         return module.widgetRepresentation().self()
 

@@ -93,8 +93,9 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
     def widgetRepresentation(self) -> Any:
         """The panel of the module, made and set up when it is first asked for."""
         if self._widget is None:
-            self._widget = qSlicerScriptedLoadableModuleWidget(self.name, self._path)
-            self._widget._set_up()
+            widget = qSlicerScriptedLoadableModuleWidget(self.name, self._path)
+            widget._set_up()
+            self._widget = widget
         return self._widget
 
     name = QtCore.Property(str, lambda self: Path(self._path).stem)
