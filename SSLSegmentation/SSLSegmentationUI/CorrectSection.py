@@ -169,7 +169,11 @@ class CorrectSection:
         allow(ui.deletePromptButton, nothing)
         allow(ui.clearPromptsButton, nothing)
         allow(ui.paintedButton, obstacle or none or isLocked or busy)
-        needs = "" if self.choice.id else _("Refining needs a model that takes clicks: choose one below.")
+        needs = (
+            self.choice.obstacle()
+            if self.choice.id
+            else _("Refining needs a model that takes clicks: choose one below.")
+        )
         allow(ui.refineButton, obstacle or none or isLocked or busy or needs)
         self.choice.update(busy)
 

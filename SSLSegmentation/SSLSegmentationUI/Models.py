@@ -76,7 +76,7 @@ class Models:
 
     @property
     def thatTakeClicks(self) -> list[Model]:
-        return [one for one in self._models if one.takesClicks and one.installed and not one.damage]
+        return sorted((one for one in self._models if one.takesClicks), key=lambda one: not one.installed)
 
     def find(self, id: str) -> Model | None:
         return next((one for one in self._models if one.id == id), None)

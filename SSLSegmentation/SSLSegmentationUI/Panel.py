@@ -197,7 +197,9 @@ class Panel:
         self.doubt.update()
         placing = self._whyNoScan() or ("" if work.segmentationNode is not None else self._whyNoSegmentation())
         self.correct.update(placing, busy)
-        self.spread.update(placing or busy or self._whyNoSegment() or self._whyWaiting())
+        self.spread.update(
+            placing or busy or self._whyNoSegment() or self._whyWaiting() or self.correct.choice.obstacle()
+        )
         self.advanced.update(busy, self.lacking)
         self.ui.setupButton.visible = self._mustSetUp() and not work.operation
 
@@ -287,7 +289,9 @@ class Panel:
         except InputError as error:
             work.failWith(error)
             return
-        if prompts and not self.correct.choice.id and all(isinstance(one, BoxPrompt) for one in prompts):
+        if prompts and self.correct.choice.obstacle():
+            work.tell(Message(self.correct.choice.obstacle(), True))
+        elif prompts and not self.correct.choice.id and all(isinstance(one, BoxPrompt) for one in prompts):
             work.tell(Message(_("Grey values need a click as well: click inside the box on what belongs to it.")))
         elif prompts:
             work.prompt(segmentId, prompts, self.correct.choice.id)

@@ -15,6 +15,10 @@ STOP_SECONDS = 6
 _LAST_WORDS = 20_000
 
 
+_ending: set[Process] = set()
+"""Those that were told to end, until they have."""
+
+
 class Process:
     def __init__(
         self,
@@ -45,7 +49,7 @@ class Process:
         self._process.connect("readyReadStandardError()", self._onWords)
         self._process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
         self._process.connect("errorOccurred(QProcess::ProcessError)", self._onError)
-        self._patience = qt.QTimer()
+        self._patience = qt.QTimer(self._process)
         self._patience.setSingleShot(True)
         self._patience.setInterval(START_SECONDS * 1000)
         self._patience.connect("timeout()", self._onLate)
@@ -74,6 +78,7 @@ class Process:
             self._process.kill()
             self._process.waitForFinished(STOP_SECONDS * 1000)
         elif not wait:
+            _ending.add(self)
             self._patience.setInterval(STOP_SECONDS * 1000)
             self._patience.start()
 
@@ -106,6 +111,7 @@ class Process:
 
     def _onFinished(self, code: int, status: object) -> None:
         self._patience.stop()
+        _ending.discard(self)
         last = (self._words.strip().splitlines() or ["it said nothing"])[-1][:300]
         if self._isReady:
             self._tell("The engine has ended in the middle of its work.")

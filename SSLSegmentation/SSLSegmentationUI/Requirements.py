@@ -32,10 +32,10 @@ def install(file: Path) -> bool:
         return False
     wanted = [line for line in _lines(file) if not _meets(line)]
     if wanted and _hasPackaging():
-        import slicer.packaging
+        from slicer import packaging
 
         try:
-            slicer.packaging.pip_ensure(slicer.packaging.load_requirements(str(file)), requester=NAME)
+            packaging.pip_ensure(packaging.load_requirements(str(file)), requester=NAME)
         except RuntimeError:  # the user has said no
             return False
     elif wanted:  # Slicer 5.10
@@ -67,9 +67,9 @@ def _lines(file: Path) -> list[str]:
 
 def _meets(requirement: str) -> bool:
     if _hasPackaging():
-        import slicer.packaging
+        from slicer import packaging
 
-        return slicer.packaging.pip_check(requirement)
+        return packaging.pip_check(requirement)
     return _installed(re.split(r"[\s<>=!~;\[]", requirement, maxsplit=1)[0])
 
 

@@ -32,7 +32,7 @@ FRAME = "application/octet-stream"
 _SCANS = frozenset("iuf")
 _LARGEST_PAINTED = 2**26  # voxels of a painted mask: 64 million, in eight megabytes of bits
 _LONGEST_NAME = 200
-_PIECE = 2**21  # voxels of a labelling that are put in their place in one go
+_PIECE = 2**19  # voxels of a labelling that are put in their place in one go
 _MOST_WHOLE = 64  # proposals as large as their scan that are read from one frame; most are much smaller
 _LONGEST_REPORT = 2**26  # bytes
 
