@@ -33,6 +33,9 @@ def plan(
     budget: Budget = typer.Option(
         Budget.auto, help="What the patch and the network are made for; auto looks whether there is a GPU."
     ),
+    like: Path = typer.Option(
+        None, "--like", help="A model package to be trained on: network, grid and classes stay as they are in it."
+    ),
     name: str = typer.Option(None, help="What the model will be called; the folder's name by default."),
     seed: int = typer.Option(0, min=0, help="Written into the plan."),
     processes: int = typer.Option(1, min=1, help="Files that are read at the same time."),
@@ -43,6 +46,8 @@ def plan(
     unknown label values) are listed together. The plan is a YAML file that explains itself: read it, change what you
     know better, then `train` with it.
     """
+    from SSLSegmentationLib.models.read import read_package
+    from trainer.data.continuing import continuing
     from trainer.data.fingerprint import describe, inspect
     from trainer.data.plan import propose
     from trainer.data.plan_file import write_plan
@@ -54,6 +59,8 @@ def plan(
         found = inspect(data, processes, tick)
     room = budget.value if budget is not Budget.auto else _budget()
     proposal = propose(found, dims=int(dims.value), budget=room, name=name, seed=seed)
+    if like is not None:
+        proposal = continuing(proposal, read_package(like))
     out.mkdir(parents=True, exist_ok=True)
     notes = describe(found)
     write_plan(path, proposal, notes)
@@ -62,7 +69,8 @@ def plan(
     spacing = " × ".join(f"{mm:g}" for mm in proposal.preprocessing.spacing or ())
     patch = " × ".join(map(str, proposal.patch))
     say(f"Proposed: {proposal.network['_target_']}, grid of {spacing} mm, {proposal.batch} patches of {patch} voxels.")
-    say(f"Written: {path}. Read it, then: python -m trainer train {path} --out RUN")
+    start = "" if like is None else f" --from {like}"
+    say(f"Written: {path}. Read it, then: python -m trainer train {path}{start} --out RUN")
 
 
 def _budget() -> str:

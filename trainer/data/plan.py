@@ -140,6 +140,8 @@ def _patch(size: np.ndarray, spacing: np.ndarray, room: _Room) -> tuple[int, int
         # The side that sees most millimetres gives way first.
         longest = int(np.argmax(np.where(patch > _STEP, patch * spacing, 0)))
         patch[longest] -= _STEP
+    if (patch == _STEP).all():  # the deepest layer would see a single voxel, which cannot be normalised
+        patch[int(np.argmax(size))] = 2 * _STEP
     return int(patch[0]), int(patch[1]), int(patch[2])
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.models.package import IntensityRule
 from Testing.strategies import numbers
-from trainer.data.fingerprint import CaseFacts, Fingerprint, Intensities
+from Testing.trainer.data.folders import write_folder
+from trainer.data.fingerprint import CaseFacts, Fingerprint, Intensities, inspect
 from trainer.data.plan import propose
 from trainer.data.plan_file import check_plan
 
@@ -116,3 +117,9 @@ def test_every_proposal_can_be_trained_with(scans: list, dims: int, budget: str)
     assert np.prod(plan.patch) <= 112 * 112 * 96
     assert (plan.patch[2] == 1) == (dims == 2)
     assert plan.batch >= 2
+
+
+def test_a_patch_for_very_small_scans_leaves_the_deepest_layer_more_than_a_voxel(tmp_path: Path) -> None:
+    write_folder(tmp_path, labelled=2)
+    plan = propose(inspect(tmp_path))
+    assert sorted(plan.patch) == [16, 16, 32]
