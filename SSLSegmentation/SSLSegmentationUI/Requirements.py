@@ -11,6 +11,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import slicer
 from slicer.i18n import tr as _
 from SSLSegmentationLib.errors import InputError
 

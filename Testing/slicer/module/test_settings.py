@@ -35,6 +35,12 @@ def choose_place(bench: Bench, name: str) -> None:
     bench.app.turn(5)
 
 
+def wait_for_error(bench: Bench) -> None:
+    """Until an error is told, and seen."""
+    bench.app.wait_until(lambda: bench.work.message.isError and not bench.work.operation, 60)
+    bench.app.turn(5)
+
+
 def ask_once(bench: Bench) -> Any:
     scan, truth = phantom()
     bench.load(scan)
@@ -62,7 +68,7 @@ def test_a_folder_without_python_is_refused_in_one_sentence(elsewhere: Bench, tm
     bench.load(scan)
     bench.new_segment()
     bench.place("Red", middle_of(truth, LIVER))
-    bench.app.wait_until(lambda: bench.work.message.isError)
+    wait_for_error(bench)
     assert "is no Python environment" in bench.ui.messageLabel.text
     assert "Advanced" in bench.ui.messageLabel.text
     assert bench.ui.detailsButton.visible
@@ -83,7 +89,7 @@ def test_an_environment_without_the_engine_says_what_is_missing(elsewhere: Bench
     bench.app.click(bench.ui.applyPlaceButton)
     bench.load(phantom()[0])
     bench.app.click(bench.ui.segmentButton)
-    bench.app.wait_until(lambda: bench.work.message.isError, 30)
+    wait_for_error(bench)
     assert "No module named uvicorn" in bench.ui.messageLabel.text
     assert bench.ui.engineLabel.text == "Engine: not reachable"
 
@@ -102,7 +108,7 @@ def test_a_server_with_address_and_token(elsewhere: Bench) -> None:
         bench.load(scan)
         bench.new_segment()
         bench.place("Red", middle_of(truth, LIVER))
-        bench.app.wait_until(lambda: bench.work.message.isError, 30)
+        wait_for_error(bench)
         assert "token" in bench.ui.messageLabel.text.lower()
 
         bench.ui.tokenEdit.text = server.token
@@ -118,7 +124,7 @@ def test_a_server_with_address_and_token(elsewhere: Bench) -> None:
         server.stop()
         bench.app.click(bench.ui.clearPromptsButton)
         bench.place("Red", middle_of(truth, LIVER))
-        bench.app.wait_until(lambda: bench.work.message.isError, 30)
+        wait_for_error(bench)
         assert "does not answer" in bench.ui.messageLabel.text
         assert bench.ui.engineLabel.text == "Engine: not reachable"
     finally:
@@ -225,7 +231,7 @@ def test_a_model_is_fetched_only_after_its_licence_was_shown(bench: Bench) -> No
     assert not bench.work.operation, "the user has said no"
     # Prompts say what is missing, and do not ask a model that is not there.
     bench.place("Red", middle_of(phantom()[1], LIVER))
-    bench.app.wait_until(lambda: bench.work.message.sentence, 30)
+    wait_for_error(bench)
     assert "not on this machine yet" in bench.ui.messageLabel.text
     bench.app.choose(bench.ui.clickModelSelector, there[0])
 
@@ -244,7 +250,7 @@ def test_without_a_network_a_download_fails_in_one_sentence(bench: Bench, monkey
     bench.app.turn(5)
     bench.app.answer(True)
     bench.app.click(bench.ui.getClickModelButton)
-    bench.app.wait_until(lambda: bench.work.message.isError and not bench.work.operation, 60)
+    wait_for_error(bench)
     assert bench.ui.messageLabel.text.count(".") <= 4
     bench.picture("no-network")
     bench.app.choose(bench.ui.clickModelSelector, texts[0])
