@@ -61,6 +61,8 @@ class Markers:
         self._changed = changed
         self._counts: dict[str, int] = {}
         self._busy = False
+        self._open: set[str] = set()
+        """Boxes of which a corner is still to be placed."""
         self._placed: Callable[[], None] = lambda: None
         self._watch = Watch()
         self._watch.on_node(self._scene, self._scene.NodeRemovedEvent, self._removed)
@@ -99,6 +101,7 @@ class Markers:
         ends = np.array([corner, opposite], dtype=np.float64) @ axes
         matrix = np.eye(4)
         matrix[:3, :3], matrix[:3, 3] = axes, axes @ ends.mean(axis=0)
+        self._open.discard(node.GetID())
         self._shape_box(node, matrix, np.abs(ends[1] - ends[0]))
         self._changed(segment_id)
         return self._marker(node)
@@ -233,6 +236,10 @@ class Markers:
         self._watch.on(node, node.PointPositionDefinedEvent, lambda: self._defined(node))
         self._watch.on(node, node.PointEndInteractionEvent, lambda: self._changed(node.GetAttribute(_SEGMENT)))
         self._watch.on(node, node.PointRemovedEvent, lambda: self._fewer(node))
+        if node.IsA(_ROI) and not _finished(node):
+            # Slicer does not always say that the second corner is placed: it looks at a point it has deleted by then.
+            self._open.add(node.GetID())
+            self._watch.on(node, node.PointModifiedEvent, lambda: self._completed(node))
 
     def _defined(self, node: slicer.vtkMRMLMarkupsNode) -> None:
         """A click has placed a point of a list, or a corner of a box."""
@@ -248,7 +255,9 @@ class Markers:
         self._changed(node.GetAttribute(_SEGMENT))
 
     def _corner(self, node: slicer.vtkMRMLMarkupsROINode) -> None:
-        if not _finished(node) and node.GetNumberOfDefinedControlPoints() < 2:
+        if _finished(node):
+            self._completed(node)
+        elif node.GetNumberOfDefinedControlPoints() < 2:
             # The first: turn the box as the view is turned, so that Slicer draws it on the slice while the mouse moves.
             place = node.GetNthControlPointPositionWorld(0)
             view = view_at(self._scene, place)
@@ -256,7 +265,14 @@ class Markers:
                 matrix = np.eye(4)
                 matrix[:3, :3], matrix[:3, 3] = _axes(view), place
                 self._place_box(node, matrix, np.zeros(3))
+        else:
+            self._shape_box(node, _object_to_world(node), np.zeros(3))
+            self._completed(node)
+
+    def _completed(self, node: slicer.vtkMRMLMarkupsROINode) -> None:
+        if self._busy or node.GetID() not in self._open or not _finished(node):
             return
+        self._open.discard(node.GetID())
         self._shape_box(node, _object_to_world(node), np.array(node.GetSize()))
         self._changed(node.GetAttribute(_SEGMENT))
         placed, self._placed = self._placed, lambda: None
@@ -365,7 +381,8 @@ def _axes(view: slicer.vtkMRMLSliceNode) -> np.ndarray:
 
 
 def _object_to_world(node: slicer.vtkMRMLMarkupsROINode) -> np.ndarray:
-    return np.array(node.GetObjectToWorldMatrix().GetData()).reshape(4, 4)
+    # Slicer's own matrix to the world is not yet up to date while a box is being finished.
+    return _to_world(node) @ np.array(node.GetObjectToNodeMatrix().GetData()).reshape(4, 4)
 
 
 def _to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
