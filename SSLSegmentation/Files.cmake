@@ -35,6 +35,7 @@ set(MODULE_PYTHON_SCRIPTS
 
 set(MODULE_PYTHON_RESOURCES
   Resources/Icons/SSLSegmentation.png
+  Resources/Icons/SyntheticAbdomen.png
   Resources/UI/SSLSegmentation.ui
   Resources/requirements.txt
   )

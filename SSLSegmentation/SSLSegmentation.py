@@ -66,8 +66,8 @@ class SSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self):
-        self.removeObservers()
         self.setParameterNode(None)
+        self.removeObservers()
         self.panel.end()
 
     def enter(self):
@@ -101,7 +101,7 @@ class SSLSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAdded(self, caller, event, node):
         """The first scan that is loaded while the module is open is the one to segment."""
-        if self.parent.isEntered and node.IsA("vtkMRMLScalarVolumeNode") and self._parameterNode is not None:
+        if self.parent.isEntered and self._parameterNode is not None and self.panel.scan.isScan(node):
             # Its voxels come after the node.
             self.panel.later(self._chooseScan)
 

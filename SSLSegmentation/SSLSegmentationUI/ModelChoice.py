@@ -116,7 +116,7 @@ def _titled(model: Model) -> str:
 def _about(model: Model) -> str:
     """Modality, licence and size in a line; the licence leads to its text."""
     licence = plain(_("licence {licence}").format(licence=model.licence))
-    if model.licenceLink:
+    if model.licenceLink.startswith(("https://", "http://")):
         licence = f'<a href="{plain(model.licenceLink)}">{licence}</a>'
     first = " · ".join(filter(None, (plain(model.modality), licence, size(model.bytes))))
     rest = [model.segments, _("Not for commercial use.") if model.commercial is False else ""]

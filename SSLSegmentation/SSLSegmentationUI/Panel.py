@@ -66,7 +66,7 @@ class Panel:
                 "B": lambda: self.correct.toggle("box"),
                 "A": work.accept,
                 "X": work.reject,
-                "Esc": self._onEscape,
+                "C": self._stop,
                 "N": self.doubt.goToNext,
             }
         )
@@ -344,7 +344,7 @@ class Panel:
             raise InputError(f"There is no {self._parameters.spreadView} view in this layout: choose another view.")
         return widget.mrmlSliceNode()
 
-    def _onEscape(self) -> None:
+    def _stop(self) -> None:
         if self.work.operation:
             self.work.cancel()
         else:

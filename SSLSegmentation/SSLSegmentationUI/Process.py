@@ -83,7 +83,7 @@ class Process:
             self._patience.start()
 
     def _onOutput(self) -> None:
-        if self._isReady:
+        if self._isReady or self._stopped:
             return
         self._said += self._process.readAllStandardOutput().data() or b""
         line, end, _ = self._said.partition(b"\n")

@@ -31,15 +31,19 @@ class ScanSection:
         self._ui.scanNoteLabel.visible = bool(note)
 
     @staticmethod
-    def defaultScan() -> Any:
+    def isScan(node: Any) -> bool:
+        """Label maps are scalar volumes too, and so is what is laid over a scan; neither is to be segmented."""
+        return node is not None and node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()
+
+    @classmethod
+    def defaultScan(cls) -> Any:
         """What the views show, or else the first there is."""
         layout = slicer.app.layoutManager()
-        for name in layout.sliceViewNames() if layout is not None else ():
-            shown = layout.sliceWidget(name).mrmlSliceCompositeNode().GetBackgroundVolumeID()
-            node = slicer.mrmlScene.GetNodeByID(shown) if shown else None
-            if node is not None and node.IsA("vtkMRMLScalarVolumeNode"):
-                return node
-        return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+        views = layout.sliceViewNames() if layout is not None else ()
+        shown = [layout.sliceWidget(name).mrmlSliceCompositeNode().GetBackgroundVolumeID() for name in views]
+        nodes = [slicer.mrmlScene.GetNodeByID(one) for one in shown if one]
+        nodes += slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        return next((node for node in nodes if cls.isScan(node)), None)
 
     @staticmethod
     def segmentationFor(scan: Any, chosen: Any) -> Any:

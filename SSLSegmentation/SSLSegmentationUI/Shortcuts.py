@@ -8,13 +8,14 @@ from typing import Any
 import qt
 import slicer
 
+# None of those of the embedded Segment Editor: digits, Esc, Space, Z, Y, Q, W, I.
 KEYS = {
     "P": "mark what belongs to the segment",
     "M": "mark what does not",
     "B": "place a box",
     "A": "accept what is suggested",
     "X": "reject it",
-    "Esc": "stop what is running, or stop placing",
+    "C": "stop what is running, or stop placing",
     "N": "go to the next unsure region",
 }
 
