@@ -28,7 +28,7 @@ from trainer.evaluate.tables import Row
 from trainer.loop import code_version, machine
 from trainer.networks import Backbone
 from trainer.predict import Predictor, logits_on_grid
-from trainer.run import Run
+from trainer.run import SETTINGS, Run
 from trainer.saving import trained_predictor
 
 _VOXELS_A_CASE = 50_000  # for the temperature, which is one number
@@ -64,7 +64,7 @@ def evaluate(
     rows = _rows(plan, backbone, device, [files[name] for name in names], tolerance_mm, tick)
     training = run.recipe.training
     facts = {
-        "method": run.recipe.method,
+        "method": _called(run),
         "preset": run.recipe.preset,
         "labelled": len(split.labelled),
         "unlabelled": len(split.unlabelled),
@@ -83,6 +83,16 @@ def evaluate(
     write_evaluation(found, run.folder / "evaluation")
     _curves(run)
     return found
+
+
+def _called(run: Run) -> str:
+    """The method, and the pre-training it began with, which decides as much."""
+    start = Path(run.recipe.start) if run.recipe.start else None
+    if start is None or not (start / SETTINGS).is_file():
+        return run.recipe.method
+    before = Run(start).recipe
+    preset = "" if before.preset == "default" else f" ({before.preset})"
+    return f"{before.method}{preset} then {run.recipe.method}"
 
 
 def _rows(
