@@ -11,6 +11,8 @@ from pathlib import Path
 
 from trainer.run import SETTINGS
 
+_TIME_IS_UP = "The time is up. The same command goes on from here."
+
 
 @dataclass(frozen=True)
 class Way:
@@ -28,33 +30,41 @@ class Way:
 
 
 class Clock:
-    """Ends a study in time, so that no run is cut off that cannot be finished."""
+    """Ends a study in time; what it stops then goes on later from its last checkpoint."""
 
     def __init__(self, minutes: float) -> None:
         self._end = time.monotonic() + 60 * minutes
 
+    @property
+    def seconds(self) -> float:
+        return max(1.0, self._end - time.monotonic())
+
     def check(self) -> None:
         if time.monotonic() > self._end:
-            raise SystemExit("The time is up. The same command goes on from here.")
+            raise SystemExit(_TIME_IS_UP)
 
 
-def trainer(*arguments: object) -> None:
+def trainer(*arguments: object, clock: Clock | None = None) -> None:
     """One command of the trainer, in a process of its own: what it leaves in memory does not add up."""
     command = [sys.executable, "-m", "trainer", *map(str, arguments)]
     print("$ python -m trainer", *map(str, arguments), flush=True)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    limit = None if clock is None else clock.seconds
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
+    except subprocess.TimeoutExpired:
+        raise SystemExit(_TIME_IS_UP) from None
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
 
 
-def run(folder: Path, *begin: object) -> Path:
+def run(folder: Path, *begin: object, clock: Clock | None = None) -> Path:
     """A run that is trained to its end, begun by these arguments if it has not begun."""
     if (folder / "done.json").exists():
         return folder
     if (folder / SETTINGS).exists():
-        trainer("resume", folder)
+        trainer("resume", folder, clock=clock)
     else:
-        trainer(*begin, "--out", folder)
+        trainer(*begin, "--out", folder, clock=clock)
     return folder
 
 
