@@ -19,6 +19,7 @@ def test_keys_work_while_the_module_is_shown_and_only_then(bench: Bench) -> None
     bench.load(scan)
     segment = bench.new_segment()
     bench.app.window.activateWindow()  # without a window manager nobody does, once a dialog has been closed
+    bench.app.turn(5)
     bench.app.key("P", bench.app.window)
     bench.app.turn(5)
     assert bench.ui.positiveButton.checked
