@@ -16,7 +16,7 @@ class Parameters:
     clickModel: str = ""
     showDoubt: bool = False
     doubtOpacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.6
-    doubtThreshold: Annotated[float, WithinRange(0.0, 1.0)] = 0.3
+    doubtThreshold: Annotated[float, WithinRange(0.0, 1.0)] = 0.2
     acceptAtOnce: bool = False
     keepPrompts: bool = False
     spreadView: Annotated[str, Choice(["Red", "Yellow", "Green"])] = "Red"

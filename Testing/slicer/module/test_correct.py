@@ -30,7 +30,7 @@ def test_a_negative_click_takes_away_and_rejecting_changes_nothing(bench: Bench)
     scan, truth = (tilted(volume) for volume in phantom())
     bench.load(scan)
     segment = bench.new_segment()
-    place = middle_of(truth, LIVER)
+    place = middle_of(truth, RIGHT_KIDNEY)
     bench.place("Red", place)
     first = bench.wait_suggested().proposals[segment]
     beside = place + scan.directions[:, 0] * 20

@@ -50,18 +50,25 @@ def test_from_a_scan_to_a_corrected_segmentation(bench: Bench) -> None:
     # Doubt over the scan, and the worst of it in the middle of all views.
     red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
     app.click(ui.showDoubtCheckBox)
+    ui.doubtThresholdSlider.value = 0.15
+    ui.doubtOpacitySlider.value = 0.9
     app.turn(5)
     assert red.GetForegroundVolumeID()
+    assert red.GetForegroundOpacity() == 0.9
+    display = bench.parameters.segmentation.GetDisplayNode()
+    assert not display.GetVisibility2DFill(), "filled segments would hide the doubt"
     places = []
     for number in (1, 2):
         app.click(ui.nextUnsureButton)
         app.wait_until(lambda number=number: ui.doubtLabel.text.startswith(f"{number} of"))
+        if number == 1:
+            bench.picture("5-doubt")
         places.append(app.view("Red").ras_of(*(side / 2 for side in app.view("Red").size)))
     assert not np.allclose(*places)
-    bench.picture("5-doubt")
     app.click(ui.showDoubtCheckBox)
     app.turn(5)
     assert not red.GetForegroundVolumeID()
+    assert display.GetVisibility2DFill()
 
     # A correction: a click in the Red view, seen as a difference, and accepted.
     app.choose(ui.segmentSelector, "liver")
