@@ -54,6 +54,8 @@ class Provenance:
     model: Model | None = None
     """What made the first labels."""
     history: tuple[Step, ...] = ()
+    left_out: int = 0
+    """Steps before these, which were too many to keep."""
     by_hand: int = 0
     """Voxels that were painted or erased by hand since the model's last result."""
     by: str = ""
