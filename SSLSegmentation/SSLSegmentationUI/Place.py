@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import qt
 import slicer
 from SSLSegmentationLib.errors import InputError
 
@@ -75,7 +74,7 @@ class Place:
 
 
 def load() -> Place:
-    settings = qt.QSettings()
+    settings = slicer.app.userSettings()
 
     def read(name: str) -> str:
         return str(settings.value(_SETTINGS + name, "") or "")
@@ -86,7 +85,7 @@ def load() -> Place:
 
 
 def save(place: Place) -> None:
-    settings = qt.QSettings()
+    settings = slicer.app.userSettings()
     for name, value in (
         ("Place", place.kind),
         ("Python", place.python),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +28,7 @@ from SSLSegmentationLib.scene.segments import (
 from SSLSegmentationLib.steps import Steps, finish
 
 _UNDO_STEPS = 10  # as many as the Segment Editor keeps
+_PIECE = 1_000_000  # voxels of a proposal that are written before the window may look up
 
 
 class History(Protocol):
@@ -85,7 +86,7 @@ class SegmentWriter:
     def accepting(
         self, proposals: Mapping[str, Proposal], fresh: Sequence[tuple[Label, Cropped]] = ()
     ) -> Steps[list[Written]]:
-        """The same in pieces, segment by segment; closed before the end, it takes back what it has written."""
+        """The same in pieces, slab by slab of a segment; closed before the end, it takes back what it has written."""
         node, scan = self._nodes()
         for segment_id in proposals:
             if is_locked(node, segment_id):
@@ -98,13 +99,11 @@ class SegmentWriter:
         rules, written, done = Rules.of(self.editor), [], False
         try:
             for segment_id, proposal in proposals.items():
-                written.append(self._write(segment_id, proposal, rules))
-                yield
+                written.append((yield from self._writing(segment_id, proposal, rules)))
             for label, mask in fresh:
                 segment_id = add_segment(node, label)
                 proposal = Proposal(mask.box, mask.bits, np.zeros_like(mask.bits), 1.0)
-                written.append(self._write(segment_id, proposal, rules))
-                yield
+                written.append((yield from self._writing(segment_id, proposal, rules)))
             done = True
         finally:
             if not done:
@@ -150,6 +149,14 @@ class SegmentWriter:
         if scan is None or scan.GetImageData() is None:
             raise InputError("There is no scan to segment: choose one.")
         return node, scan
+
+    def _writing(self, segment_id: str, proposal: Proposal, rules: Rules) -> Steps[Written]:
+        counts = np.zeros(3, dtype=int)
+        for slab in _slabs(proposal):
+            one = self._write(segment_id, slab, rules)
+            counts += (one.added, one.removed, one.withheld)
+            yield
+        return Written(segment_id, *(int(count) for count in counts))
 
     def _write(self, segment_id: str, proposal: Proposal, rules: Rules) -> Written:
         if not (proposal.mask != proposal.before).any():
@@ -205,6 +212,16 @@ class SegmentWriter:
         image = oriented_image(placed.bits, placed.box, lattice)
         # The extent keeps the logic from going through the whole segment.
         self._logic.ModifySegmentByLabelmap(rules.node, segment_id, image, mode, extent_of(placed.box), False, False)
+
+
+def _slabs(proposal: Proposal) -> Iterator[Proposal]:
+    """A proposal in parts that are each written in a moment, whatever its size."""
+    (first, *others), bits = proposal.box, proposal.mask
+    thick = max(1, _PIECE // max(1, bits[:1].size))
+    for start in range(0, len(bits), thick):
+        part = slice(start, min(start + thick, len(bits)))
+        box = (slice(first.start + part.start, first.start + part.stop), *others)
+        yield replace(proposal, box=box, mask=bits[part], before=proposal.before[part], uncertainty=None)
 
 
 class OwnHistory:
