@@ -24,6 +24,8 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/commands/worklist.py
   SSLSegmentationLib/dataset/__init__.py
   SSLSegmentationLib/dataset/dataset.py
+  SSLSegmentationLib/dataset/handing.py
+  SSLSegmentationLib/dataset/history.py
   SSLSegmentationLib/dataset/provenance.py
   SSLSegmentationLib/dataset/source.py
   SSLSegmentationLib/dataset/worklist.py
@@ -150,6 +152,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/scene/arrays.py
   SSLSegmentationLib/scene/doubt.py
   SSLSegmentationLib/scene/editing.py
+  SSLSegmentationLib/scene/exporting.py
   SSLSegmentationLib/scene/grids.py
   SSLSegmentationLib/scene/labelling.py
   SSLSegmentationLib/scene/markers.py
@@ -158,6 +161,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/scene/planes.py
   SSLSegmentationLib/scene/preview.py
   SSLSegmentationLib/scene/segments.py
+  SSLSegmentationLib/scene/states.py
   SSLSegmentationLib/scene/views.py
   SSLSegmentationLib/scene/volumes.py
   SSLSegmentationLib/scene/writer.py
