@@ -9,6 +9,7 @@ set(MODULE_PYTHON_SCRIPTS
   SSLSegmentationUI/EditorSection.py
   SSLSegmentationUI/Engine.py
   SSLSegmentationUI/Errand.py
+  SSLSegmentationUI/Glimpses.py
   SSLSegmentationUI/Job.py
   SSLSegmentationUI/ModelChoice.py
   SSLSegmentationUI/ModelSection.py

@@ -31,24 +31,24 @@ def run(
     request: Request,
     volume: Volume,
     progress: Progress,
-    partial: Callable[[int], None] | None = None,
-) -> Generator[Any, Any, tuple[str, Result]]:
-    """The id of the job, if it has one, and its result. Cancelling the Errand cancels the job."""
+    partial: Callable[[str, int], None] | None = None,
+) -> Generator[Any, Any, Result]:
+    """The result of a request. Cancelling the Errand cancels the job."""
     answer = yield engine.asking(calls.start(session, request, volume, wait=AT_ONCE))
     if not isinstance(answer, JobState):
-        return "", answer
+        return answer
     yield from follow(engine, answer, progress, partial)
     fetch = replace(calls.fetch(answer.id, volume, packed=engine.place.isRemote), read=_arrived)
-    return answer.id, (yield from result_in_pieces((yield engine.asking(fetch)), volume))
+    return (yield from result_in_pieces((yield engine.asking(fetch)), volume))
 
 
 def follow(
     engine: Engine,
     state: JobState,
     progress: Progress,
-    partial: Callable[[int], None] | None = None,
+    partial: Callable[[str, int], None] | None = None,
 ) -> Generator[Any, Any, None]:
-    """Until a job is done; `partial` is given the number of each partial result."""
+    """Until a job is done; `partial` is given its id and the number of each partial result."""
     listener = _Listener(state, progress, partial)
     try:
         yield engine.watching(calls.watch_path(state.id), listener.take)
@@ -74,7 +74,7 @@ def _arrived(answer: Answer) -> Buffer:
 class _Listener:
     """Puts the lines of a stream together to news of a job."""
 
-    def __init__(self, state: JobState, progress: Progress, partial: Callable[[int], None] | None) -> None:
+    def __init__(self, state: JobState, progress: Progress, partial: Callable[[str, int], None] | None) -> None:
         self.state = state
         self._progress = progress
         self._partial = partial
@@ -88,7 +88,7 @@ class _Listener:
         for name, data in events(iter(lines)):
             if name == "partial":
                 if self._partial is not None:
-                    self._partial(int(json.loads(data)["number"]))
+                    self._partial(self.state.id, int(json.loads(data)["number"]))
             else:
                 self.state = calls.job_of(json.loads(data))
                 if not self.state.ended:

@@ -30,6 +30,8 @@ class Model:
     downloadable: bool
     page: str
     damage: str
+    version: str = ""
+    sha256: str = ""
 
     @staticmethod
     def of(said: dict[str, Any]) -> Model:
@@ -49,6 +51,8 @@ class Model:
             downloadable=bool(said.get("downloadable")),
             page=str(said.get("page") or ""),
             damage=str(said.get("damage") or ""),
+            version=str(said.get("version") or ""),
+            sha256=str(said.get("sha256") or ""),
         )
 
 

@@ -14,7 +14,8 @@ def onSide(proposal: Proposal, volume: Volume, plane: Plane, towards: np.ndarray
     steps, origin = up @ volume.ijk_to_ras[:3, :3], up @ (volume.ijk_to_ras[:3, 3] - plane.pixel_to_ras[:3, 3])
     along = [np.arange(side.start, side.stop) * step for side, step in zip(proposal.box, steps[::-1], strict=True)]
     heights = along[0][:, None, None] + along[1][None, :, None] + along[2][None, None, :] + origin
-    after = np.where(heights > 0, proposal.mask, proposal.before)
+    onThePlane = 1e-3 * abs(plane.normal @ plane.pixel_to_ras[:3, 2])  # of a slice: rounding leaves less
+    after = np.where(heights > onThePlane, proposal.mask, proposal.before)
     return propose(
         proposal.box,
         proposal.before,

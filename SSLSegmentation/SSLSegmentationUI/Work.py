@@ -29,6 +29,7 @@ from SSLSegmentationLib.scene.writer import History, SegmentWriter, Written
 from SSLSegmentationUI import Job
 from SSLSegmentationUI.Engine import Engine
 from SSLSegmentationUI.Errand import Errand
+from SSLSegmentationUI.Glimpses import Glimpses
 from SSLSegmentationUI.OneSide import onSide
 from SSLSegmentationUI.OpenScan import OpenScan
 from SSLSegmentationUI.Suggestion import (
@@ -330,8 +331,11 @@ class Work:
                     raise
                 continue
             self._progress("Working", 0.0)
-            _, result = yield from Job.run(self.engine, session, request, scan.volume, self._progress)
-            return result
+            glimpses = Glimpses(self.engine, scan.volume, self._preview.show)
+            try:
+                return (yield from Job.run(self.engine, session, request, scan.volume, self._progress, glimpses.take))
+            finally:
+                glimpses.end()
         raise AssertionError("unreachable")
 
     def _opened(self) -> OpenScan:
