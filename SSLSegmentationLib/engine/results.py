@@ -41,6 +41,9 @@ class Labelling:
     ladder: tuple[str, ...] = ()
     """What was done to get by with the memory there is; empty if nothing was."""
     seconds: dict[str, float] = field(default_factory=dict)
+    version: str = ""
+    """Of the model."""
+    weights_sha256: str = ""
 
     @property
     def nbytes(self) -> int:

@@ -162,6 +162,7 @@ def schemas() -> SimpleNamespace:
             Field(description="Whether it segments whole scans, or answers prompts."),
         ]
         version: str
+        sha256: Annotated[str, Field(description="Of the one file that was installed; empty for folders.")]
         modality: Annotated[str, Field(description="CT, MR …; empty if any.")]
         segments: Annotated[str, Field(description="What it segments, in a few words.")]
         licence: str

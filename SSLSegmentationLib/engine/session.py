@@ -138,6 +138,7 @@ def _model_row(known: Known, package: ModelPackage | None) -> dict[str, Any]:
         "title": about.title,
         "kind": "segments" if about.kind == "package" else "promptable",
         "version": package.version if package else "",
+        "sha256": known.model.record.sha256 if known.model else "",
         "modality": about.modality,
         "segments": about.segments,
         "licence": licence.name,
@@ -239,6 +240,8 @@ class Session:
 
 
 def _segment(session: Session, request: SegmentRequest, tick: Tick) -> Labelling:
+    from SSLSegmentationLib.models.read import package_hash
+
     tick("Loading", 0.0)
     segmenter = session.models.segmenter(request.model, request.settings)
     found = segmenter(session.volume, tick)
@@ -251,6 +254,8 @@ def _segment(session: Session, request: SegmentRequest, tick: Tick) -> Labelling
         device=found.device,
         ladder=tuple(found.ladder),
         seconds=dict(found.seconds),
+        version=segmenter.package.version,
+        weights_sha256=package_hash(segmenter.package),
     )
 
 

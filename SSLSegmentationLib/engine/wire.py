@@ -158,6 +158,8 @@ def labelling_frame(labelling: Labelling, compress: bool) -> list[Buffer]:
     fields: dict[str, Any] = {
         "names": [asdict(label) for label in labelling.names],
         "model": labelling.model,
+        "version": labelling.version,
+        "weights_sha256": labelling.weights_sha256,
         "device": labelling.device,
         "ladder": list(labelling.ladder),
         "seconds": labelling.seconds,
@@ -200,7 +202,7 @@ def labelling_in_pieces(data: Buffer, volume: Volume) -> Steps[Labelling]:
         ladder = tuple(str(step) for step in fields["ladder"])
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise FrameError("The data arrived damaged (labels that cannot be read): send them again.") from error
-    about = {key: _text(fields, key, _LONGEST_NAME) for key in ("model", "device")}
+    about = {key: _text(fields, key, _LONGEST_NAME) for key in ("model", "version", "weights_sha256", "device")}
     return Labelling(**volumes, names=names, ladder=ladder, seconds=seconds, **about)
 
 

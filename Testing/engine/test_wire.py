@@ -152,12 +152,16 @@ def test_damaged_proposals_are_refused(fields: dict[str, object], report: bytes)
 def test_a_labelling_arrives_as_it_was(labels: np.ndarray, doubt: bool, compress: bool) -> None:
     uncertainty = SCAN.with_voxels((labels / 3).astype(np.float32)) if doubt else None
     names = (Label(1, "liver", (0.8, 0.4, 0.3), "SCT^10200004^Liver"), Label(3, "Milz"))
-    sent = Labelling(SCAN.with_voxels(labels), names, uncertainty, None, "organs", "CPU", ("half",), {"all": 1.5})
+    made = {"model": "organs", "version": "2.1", "weights_sha256": "ab" * 32}
+    sent = Labelling(
+        SCAN.with_voxels(labels), names, uncertainty, device="CPU", ladder=("half",), seconds={"all": 1.5}, **made
+    )
     got = read_result_frame(b"".join(result_frame(sent, compress)), SCAN)
     np.testing.assert_array_equal(got.labels.voxels, labels)
     assert got.labels.same_grid_as(SCAN)
     assert (got.names, got.model, got.device, got.ladder) == (names, "organs", "CPU", ("half",))
     assert got.seconds == {"all": 1.5}
+    assert (got.version, got.weights_sha256) == ("2.1", "ab" * 32)
     assert (got.uncertainty is None) == (uncertainty is None)
     if uncertainty is not None:
         np.testing.assert_allclose(got.uncertainty.voxels, uncertainty.voxels, atol=5e-4)
