@@ -150,6 +150,7 @@ class SSLSegmentationLogic(ScriptedLoadableModuleLogic):
         self.engine = Engine(Place.load(), self._onChanged)
         self.work = Work(self.engine, self._onChanged)
         self.models = Models(self.engine, self._onChanged, self.work.run)
+        self.work.modelOf = self.models.madeBy
 
     def getParameterNode(self):
         from SSLSegmentationUI.Parameters import Parameters

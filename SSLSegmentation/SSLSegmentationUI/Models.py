@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+from SSLSegmentationLib.dataset import provenance
 from SSLSegmentationLib.engine import calls
 
 from SSLSegmentationUI import Job
@@ -84,6 +85,11 @@ class Models:
 
     def find(self, id: str) -> Model | None:
         return next((one for one in self._models if one.id == id), None)
+
+    def madeBy(self, id: str) -> provenance.Model | None:
+        """What a history says of a model; None for grey values, which need none."""
+        known = self.find(id)
+        return provenance.Model(id, known.version, known.sha256) if known else provenance.Model(id) if id else None
 
     def follow(self) -> None:
         """Ask a new engine what it has."""

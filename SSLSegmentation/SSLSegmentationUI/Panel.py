@@ -25,7 +25,7 @@ from SSLSegmentationUI.AdvancedSection import AdvancedSection
 from SSLSegmentationUI.CorrectSection import CorrectSection, isPlacing
 from SSLSegmentationUI.DoubtSection import DoubtSection
 from SSLSegmentationUI.EditorSection import EditorSection
-from SSLSegmentationUI.Engine import KEEP_ALIVE
+from SSLSegmentationUI.Engine import KEEP_ALIVE, NONE
 from SSLSegmentationUI.Models import Models
 from SSLSegmentationUI.ModelSection import ModelSection
 from SSLSegmentationUI.Parameters import Parameters
@@ -76,6 +76,7 @@ class Panel:
         self._soon.setInterval(0)
         self._soon.connect("timeout()", self.update)
         self._watch = Watch()
+        self._mayStart = False
         self._segmentId = ""
         self._later: list[Callable[[], None]] = []
         self._pulse = qt.QTimer()
@@ -108,6 +109,7 @@ class Panel:
 
     def enter(self) -> None:
         self._lacking = None
+        self._mayStart = True
         self.editor.enter()
         self.shortcuts.enable()
         if self.work.engine.place.isRemote:
@@ -115,6 +117,7 @@ class Panel:
         self.updateSoon()
 
     def exit(self) -> None:
+        self._mayStart = False
         self.shortcuts.disable()
         self.correct.stopPlacing()
         self.editor.exit()
@@ -190,6 +193,7 @@ class Panel:
         work, busy = self.work, self._busy()
         self.scan.check(self._parameters.scan)
         work.dropMissing()
+        self._startEarly()
         self.models.follow()
         self._fillModels()
         self.status.update()
@@ -202,6 +206,15 @@ class Panel:
         )
         self.advanced.update(busy, self.lacking)
         self.ui.setupButton.visible = self._mustSetUp() and not work.operation
+
+    def _startEarly(self) -> None:
+        """Once a scan is chosen, the models are asked for: the list is there, and the engine ready, at the first click.
+
+        Only once each time the module is entered, so that an engine that was stopped stays so.
+        """
+        if self._mayStart and not self._whyNoScan() and self.work.engine.state == NONE:
+            self._mayStart = False
+            self.models.ask()
 
     @property
     def lacking(self) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from SSLSegmentationLib.dataset.provenance import Step
 from SSLSegmentationLib.engine.results import Labelling, Proposals
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.proposal import Cropped, Proposal
@@ -24,6 +26,12 @@ class Suggestion:
     """Of the whole scan."""
     prompted: str = ""
     """The segment whose prompts led to it."""
+    step: Step = Step("segment", "accepted")
+    """What was asked of which model, for the history."""
+    expected: Sequence[Label] = ()
+    """All labels that a model of the whole scan knows."""
+    absent: Sequence[str] = ()
+    """Names of those that it has not found."""
 
     @property
     def isEmpty(self) -> bool:

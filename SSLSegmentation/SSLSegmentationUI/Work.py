@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import slicer
+from SSLSegmentationLib.dataset.provenance import Model, Step
 from SSLSegmentationLib.engine.calls import EngineError, EngineLostError, NotThereError
 from SSLSegmentationLib.engine.requests import PromptRequest, PropagateRequest, RefineRequest, Request, SegmentRequest
 from SSLSegmentationLib.engine.results import Result
+from SSLSegmentationLib.engine.wire import plane_json, prompt_json
 from SSLSegmentationLib.errors import Cancelled, InputError
 from SSLSegmentationLib.plane import Plane
 from SSLSegmentationLib.prompts import Prompt
@@ -29,6 +31,7 @@ from SSLSegmentationLib.scene.writer import History, SegmentWriter, Written
 from SSLSegmentationUI import Job
 from SSLSegmentationUI.Engine import Engine
 from SSLSegmentationUI.Errand import Errand
+from SSLSegmentationUI.Journal import Journal
 from SSLSegmentationUI.Glimpses import Glimpses
 from SSLSegmentationUI.OneSide import onSide
 from SSLSegmentationUI.OpenScan import OpenScan
@@ -73,6 +76,10 @@ class Work:
         self.onAccepted: Callable[[Suggestion, list[Written]], None] = lambda suggestion, written: None
         self.scanNode: Any = None
         self.segmentationNode: Any = None
+        self.journal = Journal()
+        """What was done to the segments, for whoever trains on them later."""
+        self.modelOf: Callable[[str], Model | None] = lambda id: Model(id) if id else None
+        """What is known of the model of an id."""
         self._changed = changed
         self._errand: Errand | None = None
         self._scan: OpenScan | None = None
@@ -89,6 +96,7 @@ class Work:
             return
         self._writer = SegmentWriter(editorNode, history)
         self._preview = Preview(scanNode)
+        self.journal.open(segmentationNode)
 
     def close(self) -> None:
         """Leave the scene as if nothing had been begun."""
@@ -102,6 +110,7 @@ class Work:
             self._writer.close()
         if self._scan is not None:
             self._scan.close()
+        self.journal.close()
         self._preview = self._writer = self._scan = self.scanNode = self.segmentationNode = None
         self._changed()
 
@@ -117,7 +126,17 @@ class Work:
             self._progress("Reading the result", 1.0)
             found = yield from reading(labelling.labels, labelling.names, self.segmentationNode, self.scanNode)
             sentence = describeLabelling(labelling, found)
-            return Suggestion(sentence, dict(found.proposals), list(found.fresh), labelling.uncertainty)
+            return Suggestion(
+                sentence,
+                dict(found.proposals),
+                list(found.fresh),
+                labelling.uncertainty,
+                step=Step(
+                    "segment", "accepted", model=Model(labelling.model, labelling.version, labelling.weights_sha256)
+                ),
+                expected=labelling.names,
+                absent=found.missing,
+            )
 
         self._suggest("Segment", steps())
 
@@ -135,7 +154,9 @@ class Work:
             )
             proposal = yield from self._asked(request, (segmentId,))
             proposals = {segmentId: proposal}
-            return Suggestion(self._said(proposals), proposals, prompted=segmentId)
+            told = tuple(prompt_json(one) for one in prompts)
+            step = Step("prompt", "accepted", prompts=told, model=self.modelOf(model))
+            return Suggestion(self._said(proposals), proposals, prompted=segmentId, step=step)
 
         self._suggest("Correct", steps(), instead=True)
 
@@ -149,7 +170,8 @@ class Work:
                 keep_others=self._keepsOthers(),
             )
             found = yield from self._asked(request, segmentIds)
-            return Suggestion(self._said(found.segments) + describeParts(found), dict(found.segments))
+            step = Step("refine", "accepted", model=self.modelOf(model))
+            return Suggestion(self._said(found.segments) + describeParts(found), dict(found.segments), step=step)
 
         self._suggest("Refine", steps())
 
@@ -174,7 +196,10 @@ class Work:
                 for one, proposal in proposals.items():
                     proposals[one] = onSide(proposal, self._scan.volume, plane, towards)
                     yield
-            return Suggestion(self._said(proposals) + describeEnds(found), proposals)
+            told = {"kind": "slice", "plane": plane_json(plane), "slices": slices}
+            told["towards"] = None if towards is None else [float(part) for part in towards]
+            step = Step("propagate", "accepted", prompts=(told,), model=self.modelOf(model))
+            return Suggestion(self._said(proposals) + describeEnds(found), proposals, step=step)
 
         self._suggest("Spread", steps())
 
@@ -207,10 +232,12 @@ class Work:
         def steps() -> Generator[Any, Any, list[Written]]:
             # The preview first: its voxels are those of the segments in a moment, and would hide them.
             self._preview.clear()
-            return (yield from self._writer.accepting(suggestion.proposals, suggestion.fresh))
+            writing = self._writer.accepting(suggestion.proposals, suggestion.fresh)
+            return (yield from self.journal.accepting(writing))
 
         def done(written: list[Written]) -> None:
             self.suggestion = None
+            self.journal.accepted(suggestion, written)
             withheld = sum(one.withheld for one in written)
             said = (
                 f"Accepted. {withheld} voxels were left out: masking or a lock keeps them." if withheld else "Accepted."
@@ -226,6 +253,7 @@ class Work:
 
     def reject(self) -> None:
         if self.suggestion is not None and not self.operation:
+            self.journal.rejected(self.suggestion)
             self._drop()
             self._end(Message("Rejected; nothing was changed."))
 

@@ -60,6 +60,23 @@ def test_deleting_the_last_prompt_withdraws_the_suggestion(bench: Bench) -> None
     bench.app.wait_until(lambda: bench.ui.promptList.count == 0)
 
 
+def test_moving_a_point_asks_again(bench: Bench) -> None:
+    scan, truth = phantom()
+    bench.load(scan)
+    segment = bench.new_segment()
+    place = middle_of(truth, LIVER)
+    bench.place("Red", place)
+    first = bench.wait_suggested()
+    bench.app.click(bench.ui.positiveButton)  # no more placing
+    view = bench.app.view("Red")
+    x, y = view.place_of(tuple(place))
+    view.drag((x, y), (x + 12, y + 6))
+    bench.app.wait_until(lambda: bench.work.suggestion is not None and bench.work.suggestion is not first, 60)
+    bench.wait_suggested()
+    (point,) = bench.panel.correct.prompts(segment)
+    assert np.allclose(point.ras, view.ras_of(x + 12, y + 6), atol=2.0)
+
+
 def test_a_box_asks_for_what_is_inside(bench: Bench) -> None:
     scan, truth = (tilted(volume) for volume in phantom())
     bench.load(scan)

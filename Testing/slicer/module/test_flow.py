@@ -19,6 +19,9 @@ def test_from_a_scan_to_a_corrected_segmentation(bench: Bench) -> None:
     node = bench.load(scan)
     assert bench.parameters.scan is node, "the first scan that is loaded is chosen"
     assert "Press Segment" in ui.messageLabel.text
+    app.wait_until(lambda: bench.panel.models.known and ui.modelSelector.count, 60)
+    assert "demonstration" in ui.modelSelector.currentText.lower(), "the models are listed before anything is pressed"
+    app.turn(5)
     bench.picture("2-loaded")
 
     # Segment, watch, and cancel: nothing is left of it.
