@@ -11,6 +11,7 @@ set(MODULE_PYTHON_SCRIPTS
   SSLSegmentationUI/Errand.py
   SSLSegmentationUI/Glimpses.py
   SSLSegmentationUI/Job.py
+  SSLSegmentationUI/Journal.py
   SSLSegmentationUI/ModelChoice.py
   SSLSegmentationUI/ModelSection.py
   SSLSegmentationUI/Models.py

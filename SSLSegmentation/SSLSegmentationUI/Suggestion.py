@@ -26,7 +26,7 @@ class Suggestion:
     """Of the whole scan."""
     prompted: str = ""
     """The segment whose prompts led to it."""
-    step: Step = Step("segment", "accepted")
+    step: Step = field(default_factory=lambda: Step("segment", "accepted"))
     """What was asked of which model, for the history."""
     expected: Sequence[Label] = ()
     """All labels that a model of the whole scan knows."""

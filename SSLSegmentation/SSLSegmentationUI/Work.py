@@ -31,8 +31,8 @@ from SSLSegmentationLib.scene.writer import History, SegmentWriter, Written
 from SSLSegmentationUI import Job
 from SSLSegmentationUI.Engine import Engine
 from SSLSegmentationUI.Errand import Errand
-from SSLSegmentationUI.Journal import Journal
 from SSLSegmentationUI.Glimpses import Glimpses
+from SSLSegmentationUI.Journal import Journal
 from SSLSegmentationUI.OneSide import onSide
 from SSLSegmentationUI.OpenScan import OpenScan
 from SSLSegmentationUI.Suggestion import (
