@@ -38,12 +38,14 @@ class CorrectSection:
         editor: Any,
         ask: Callable[[str], None],
         chosen: Callable[[str], None],
+        begin: Callable[[], None],
     ) -> None:
-        """`ask` is called with a segment whose prompts the user has changed."""
+        """`ask` is called with a segment whose prompts have changed; `begin` makes a segmentation to work in."""
         self._ui = ui
         self._models = models
         self._editor = editor
         self._ask = ask
+        self._begin = begin
         self._scan: Any = None
         self._segmentation: Any = None
         self._markers: Markers | None = None
@@ -107,13 +109,13 @@ class CorrectSection:
 
     def toggle(self, kind: str) -> None:
         """Begin to place prompts of a kind, or stop if that is what is being done."""
-        if self._markers is None or not self._tools[kind].enabled:
+        if not self._tools[kind].enabled:
             return
         if self._placing == kind:
             self.stopPlacing()
             return
-        self._editor.stopPainting()
         segmentId = self.segmentId or self._newSegment()
+        self._editor.stopPainting()
         self._stopMarkers()
         self._placing = kind
         self._markers.place(segmentId, kind)
@@ -210,6 +212,8 @@ class CorrectSection:
         self._editor.select(self._newSegment())
 
     def _newSegment(self) -> str:
+        if self._segmentation is None:
+            self._begin()
         prepare(self._segmentation, self._scan)
         count = self._segmentation.GetSegmentation().GetNumberOfSegments()
         color = _COLORS[count % len(_COLORS)]

@@ -16,7 +16,7 @@ from SSLSegmentationLib.plane import cut
 from SSLSegmentationLib.prompts import BoxPrompt, MaskPrompt
 from SSLSegmentationLib.scene.nodes import Watch
 from SSLSegmentationLib.scene.planes import plane_of
-from SSLSegmentationLib.scene.segments import is_locked, mask_of
+from SSLSegmentationLib.scene.segments import is_locked, mask_of, new_segmentation
 from SSLSegmentationLib.scene.volumes import volume_of
 from SSLSegmentationLib.scene.writer import Written
 
@@ -50,7 +50,7 @@ class Panel:
         self.scan = ScanSection(ui)
         self.model = ModelSection(ui, models, self._onModel, self._segment)
         self.doubt = DoubtSection(ui, work.failWith)
-        self.correct = CorrectSection(ui, models, self.editor, self._ask, self._onClickModel)
+        self.correct = CorrectSection(ui, models, self.editor, self._ask, self._onClickModel, self._begin)
         self.spread = SpreadSection(ui, self._spread)
         self.status = StatusSection(ui, work, self._nextStep, work.cancel)
         self.advanced = AdvancedSection(ui, work.engine, self._move, self._setUp)
@@ -199,10 +199,9 @@ class Panel:
         self.status.update()
         self.model.update(self._whyNoScan() or busy or self._whyWaiting(), busy)
         self.doubt.update()
-        placing = self._whyNoScan() or ("" if work.segmentationNode is not None else self._whyNoSegmentation())
-        self.correct.update(placing, busy)
+        self.correct.update(self._whyNoScan(), busy)
         self.spread.update(
-            placing or busy or self._whyNoSegment() or self._whyWaiting() or self.correct.choice.obstacle()
+            self._whyNoScan() or busy or self._whyNoSegment() or self._whyWaiting() or self.correct.choice.obstacle()
         )
         self.advanced.update(busy, self.lacking)
         self.ui.setupButton.visible = self._mustSetUp() and not work.operation
@@ -238,10 +237,6 @@ class Panel:
             return _("First install what is needed, with the button at the top.")
         return self.scan.obstacle
 
-    @staticmethod
-    def _whyNoSegmentation() -> str:
-        return _("Press Segment first, or make a new segmentation above.")
-
     def _whyNoSegment(self) -> str:
         segmentId = self.editor.segmentId
         if not segmentId:
@@ -259,7 +254,7 @@ class Panel:
             return ""
         node = self.work.segmentationNode
         if node is None or node.GetSegmentation().GetNumberOfSegments() == 0:
-            return _("Press Segment, or press New under Correct and click on what you are after.")
+            return _("Press Segment (2), or press + Belongs (4) and click on what you are after.")
         if self.work.lastSuggested == "Segment":
             return _("Next: see where the model is unsure (3), and correct it with clicks (4).")
         return _("Correct it with clicks (4), or paint with the editor below.")
@@ -268,13 +263,17 @@ class Panel:
 
     def _segment(self, model: str) -> None:
         parameters = self._parameters
-        if parameters.segmentation is None:
-            parameters.segmentation = self.scan.segmentationFor(parameters.scan, None)
-            self.follow()
+        self._begin()
         if not model:
             self._startEngine()
             return
         self.work.segment(model, {"device": parameters.device, "doubt": parameters.doubtSource})
+
+    def _begin(self) -> None:
+        """A segmentation is there when it is needed."""
+        if self._parameters.segmentation is None:
+            self._parameters.segmentation = new_segmentation(self._parameters.scan)
+            self.follow()
 
     def _startEngine(self) -> None:
         """Before the engine has told its models, all there is to do is to start it; then Segment goes on."""

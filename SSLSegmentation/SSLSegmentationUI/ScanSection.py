@@ -6,7 +6,6 @@ from typing import Any
 
 import slicer
 from SSLSegmentationLib.errors import InputError
-from SSLSegmentationLib.scene.segments import new_segmentation
 from SSLSegmentationLib.scene.volumes import frame_note, volume_of
 
 
@@ -44,8 +43,3 @@ class ScanSection:
         nodes = [slicer.mrmlScene.GetNodeByID(one) for one in shown if one]
         nodes += slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         return next((node for node in nodes if cls.isScan(node)), None)
-
-    @staticmethod
-    def segmentationFor(scan: Any, chosen: Any) -> Any:
-        """The chosen segmentation, or a new one on the scan."""
-        return chosen if chosen is not None else new_segmentation(scan)

@@ -68,11 +68,6 @@ class Bench:
 
     def new_segment(self) -> str:
         """A new, empty segment, made as the user makes it."""
-        from SSLSegmentationLib.scene.segments import new_segmentation
-
-        if self.parameters.segmentation is None:
-            self.parameters.segmentation = new_segmentation(self.parameters.scan)
-            self.app.turn(5)
         self.app.click(self.ui.newSegmentButton)
         self.app.turn(5)
         return self.panel.editor.segmentId

@@ -60,6 +60,15 @@ def test_deleting_the_last_prompt_withdraws_the_suggestion(bench: Bench) -> None
     bench.app.wait_until(lambda: bench.ui.promptList.count == 0)
 
 
+def test_the_first_click_makes_segmentation_and_segment(bench: Bench) -> None:
+    scan, truth = phantom()
+    bench.load(scan)
+    assert bench.parameters.segmentation is None
+    bench.place("Red", middle_of(truth, LIVER))
+    assert len(bench.wait_suggested().proposals) == 1
+    assert bench.segments.GetNumberOfSegments() == 1
+
+
 def test_moving_a_point_asks_again(bench: Bench) -> None:
     scan, truth = phantom()
     bench.load(scan)

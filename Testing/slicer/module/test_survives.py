@@ -65,7 +65,10 @@ def test_the_segmentation_is_removed_while_something_is_suggested(bench: Bench) 
     slicer.mrmlScene.RemoveNode(bench.parameters.segmentation)
     bench.app.turn(10)
     assert bench.work.suggestion is None
-    assert not bench.ui.positiveButton.enabled
+    assert bench.work.segmentationNode is None
+    segment = bench.new_segment()
+    bench.place("Red", middle_of(truth, LIVER))
+    assert segment in bench.wait_suggested().proposals
 
 
 def test_the_segment_is_removed_while_it_is_asked_for(bench: Bench) -> None:
