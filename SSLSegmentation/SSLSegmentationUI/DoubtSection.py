@@ -9,29 +9,34 @@ import slicer
 from slicer.i18n import tr as _
 from SSLSegmentationLib.proposal import Proposal
 from SSLSegmentationLib.scene.doubt import Doubt
+from SSLSegmentationLib.scene.volumes import volume_of
 from SSLSegmentationLib.volume import Volume
 
 from SSLSegmentationUI.Errand import Errand
 from SSLSegmentationUI.Widgets import allow
 
+_FILLED = "SSLSegmentation.Filled"
+
 
 class Outlines:
-    """While doubt is shown, segments are drawn as outlines, or they would hide it; then as the user had them."""
+    """While doubt is shown, segments are drawn as outlines, or they would hide it; then as the user had them.
 
-    def __init__(self) -> None:
-        self._filled: list[Any] = []
+    What was filled is noted in the scene: Slicer says nothing before it saves one, and in a scene that was saved
+    meanwhile the doubt is gone, but the outlines are not.
+    """
 
     def show(self) -> None:
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
             display = node.GetDisplayNode()
             if display is not None and display.GetVisibility2DFill() and not node.GetHideFromEditors():
+                display.SetAttribute(_FILLED, "1")
                 display.SetVisibility2DFill(False)
-                self._filled.append(display)
 
     def hide(self) -> None:
-        filled, self._filled = self._filled, []
-        for display in filled:
-            display.SetVisibility2DFill(True)
+        for display in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode"):
+            if display.GetAttribute(_FILLED):
+                display.SetAttribute(_FILLED, None)
+                display.SetVisibility2DFill(True)
 
 
 class DoubtSection:
@@ -51,6 +56,11 @@ class DoubtSection:
         self.close()
         self._doubt = Doubt(scan, uncertainty)
         self._apply()
+
+    @property
+    def volume(self) -> Volume | None:
+        """What is known of the doubt about the scan."""
+        return volume_of(self._doubt.node) if self._has() else None
 
     def learn(self, proposals: dict[str, Proposal]) -> None:
         """What corrections say about their part of the scan."""

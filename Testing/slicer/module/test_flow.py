@@ -171,3 +171,27 @@ def test_a_saved_scene_brings_back_prompts_and_settings(bench: Bench, tmp_path: 
     assert bench.ui.promptList.count == 1
     assert bench.work.suggestion is None
     assert not bench.work.operation, "loading a scene asks nothing"
+
+
+def test_doubt_that_is_shown_leaves_no_trace_in_a_saved_scene(bench: Bench, tmp_path: Path) -> None:
+    scan, _truth = phantom()
+    node = bench.load(scan)
+    bench.new_segment()
+    doubt = np.zeros(scan.shape, np.float32)
+    doubt[10:20, 20:40, 20:40] = 0.8
+    bench.panel.doubt.use(node, scan.with_voxels(doubt))
+    bench.app.turn(5)
+    bench.panel.updateSoon()
+    bench.app.turn(5)
+    bench.app.click(bench.ui.showDoubtCheckBox)
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    bench.app.wait_until(red.GetForegroundVolumeID)
+    path = tmp_path / "scene.mrb"
+    assert slicer.util.saveScene(str(path))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(path))
+    bench.app.turn(10)
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert not red.GetForegroundVolumeID()
+    assert bench.parameters.segmentation.GetDisplayNode().GetVisibility2DFill()
+    assert not bench.ui.showDoubtCheckBox.enabled
