@@ -4,11 +4,13 @@ set(MODULE_PYTHON_SCRIPTS
   SSLSegmentation.py
   SSLSegmentationUI/About.py
   SSLSegmentationUI/AdvancedSection.py
+  SSLSegmentationUI/CaseFiles.py
   SSLSegmentationUI/CorrectSection.py
   SSLSegmentationUI/DoubtSection.py
   SSLSegmentationUI/EditorSection.py
   SSLSegmentationUI/Engine.py
   SSLSegmentationUI/Errand.py
+  SSLSegmentationUI/ExportSection.py
   SSLSegmentationUI/Glimpses.py
   SSLSegmentationUI/Job.py
   SSLSegmentationUI/Journal.py
@@ -21,6 +23,7 @@ set(MODULE_PYTHON_SCRIPTS
   SSLSegmentationUI/Parameters.py
   SSLSegmentationUI/Place.py
   SSLSegmentationUI/Process.py
+  SSLSegmentationUI/Program.py
   SSLSegmentationUI/Requirements.py
   SSLSegmentationUI/SampleScan.py
   SSLSegmentationUI/ScanSection.py
@@ -32,6 +35,7 @@ set(MODULE_PYTHON_SCRIPTS
   SSLSegmentationUI/Transport.py
   SSLSegmentationUI/Widgets.py
   SSLSegmentationUI/Work.py
+  SSLSegmentationUI/WorkListSection.py
   SSLSegmentationUI/__init__.py
   )
 

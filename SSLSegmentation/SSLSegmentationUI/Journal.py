@@ -14,6 +14,7 @@ import qt
 import slicer
 from SSLSegmentationLib.dataset.history import History
 from SSLSegmentationLib.dataset.provenance import Step, now
+from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.scene.nodes import Watch
 from SSLSegmentationLib.scene.states import State, changes, looking
 
@@ -138,9 +139,11 @@ class Journal:
         self.history.reject(replace(suggestion.step, segment=name, added=added, removed=removed, when=now()), only)
         self._keep()
 
-    def imported(self, step: Step) -> None:
+    def imported(self, step: Step, expected: Sequence[Label], absent: Sequence[str]) -> None:
         """The segments came from elsewhere, with what is known of how they were made."""
+        self._queue.clear()
         self.history = History()
+        self.history.expected, self.history.absent = tuple(expected), tuple(absent)
         self._state = None
 
         def noting() -> Generator[None, Any, None]:
@@ -149,9 +152,9 @@ class Journal:
 
         self._run(noting())
 
-    def exported(self) -> None:
-        """What was looked at last is in a dataset now."""
-        self.history.exported = self.history.key
+    def exported(self, key: str) -> None:
+        """The state of this key is in a dataset now."""
+        self.history.exported = key
         self._keep()
 
     # What it knows

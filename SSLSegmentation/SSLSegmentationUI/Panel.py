@@ -22,10 +22,12 @@ from SSLSegmentationLib.scene.writer import Written
 
 from SSLSegmentationUI import Place, Requirements
 from SSLSegmentationUI.AdvancedSection import AdvancedSection
+from SSLSegmentationUI.CaseFiles import Case
 from SSLSegmentationUI.CorrectSection import CorrectSection, isPlacing
 from SSLSegmentationUI.DoubtSection import DoubtSection
 from SSLSegmentationUI.EditorSection import EditorSection
 from SSLSegmentationUI.Engine import KEEP_ALIVE, NONE
+from SSLSegmentationUI.ExportSection import ExportSection
 from SSLSegmentationUI.Models import Models
 from SSLSegmentationUI.ModelSection import ModelSection
 from SSLSegmentationUI.Parameters import Parameters
@@ -35,6 +37,7 @@ from SSLSegmentationUI.SpreadSection import SpreadSection
 from SSLSegmentationUI.StatusSection import StatusSection
 from SSLSegmentationUI.Suggestion import Suggestion
 from SSLSegmentationUI.Work import Message, Work
+from SSLSegmentationUI.WorkListSection import WorkListSection
 
 
 class Panel:
@@ -52,6 +55,8 @@ class Panel:
         self.doubt = DoubtSection(ui, work.failWith)
         self.correct = CorrectSection(ui, models, self.editor, self._ask, self._onClickModel, self._begin)
         self.spread = SpreadSection(ui, self._spread)
+        self.export = ExportSection(ui, work, lambda: self.doubt.volume, self.updateSoon)
+        self.workList = WorkListSection(ui, work, self.export, self._useCase)
         self.status = StatusSection(ui, work, self._nextStep, work.cancel)
         self.advanced = AdvancedSection(ui, work.engine, self._move, self._setUp)
         ui.setupButton.connect("clicked()", self._setUp)
@@ -126,12 +131,14 @@ class Panel:
         """Let go of the scene."""
         self._watch.end()
         self.work.close()
+        self.work.journal.forget()
         self.correct.close()
         self.doubt.close()
         self.editor.end()
 
     def end(self) -> None:
         """The module goes away."""
+        self.workList.end()
         self.close()
         self._soon.stop()
         self._pulse.stop()
@@ -203,6 +210,8 @@ class Panel:
         self.spread.update(
             self._whyNoScan() or busy or self._whyNoSegment() or self._whyWaiting() or self.correct.choice.obstacle()
         )
+        self.export.update(self.scan.obstacle or busy or self._whyWaiting())
+        self.workList.update(busy)
         self.advanced.update(busy, self.lacking)
         self.ui.setupButton.visible = self._mustSetUp() and not work.operation
 
@@ -361,6 +370,18 @@ class Panel:
             self.work.cancel()
         else:
             self.correct.stopPlacing()
+
+    def _useCase(self, case: Case | None) -> None:
+        """Work on what was loaded from the work list; with None, let go of it."""
+        parameters = self._parameters
+        if parameters is None:
+            return
+        parameters.segmentation = None
+        parameters.scan = case.scan if case is not None else None
+        parameters.segmentation = case.segmentation if case is not None else None
+        self.follow()
+        if case is not None and case.doubt is not None:
+            self.doubt.use(case.scan, case.doubt)
 
     def _onModel(self, id: str) -> None:
         if self._parameters is not None:

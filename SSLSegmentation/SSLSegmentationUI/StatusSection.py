@@ -26,6 +26,8 @@ _TITLES = {
     "Show": _("Showing"),
     "Get": _("Downloading"),
     "Delete": _("Deleting"),
+    "Export": _("Exporting"),
+    "Open": _("Opening"),
     "Start": _("Starting the engine"),
 }
 _PARTS = 1000

@@ -8,7 +8,7 @@ A change between two known states that nobody had suggested was made by hand.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -115,7 +115,7 @@ class History:
         self.entries[number] = replace(entry, step=replace(entry.step, outcome=outcome))
 
     def _add(self, entry: Entry) -> None:
-        prompts = tuple(_short(prompt) for prompt in entry.step.prompts)
+        prompts = tuple(_plain(prompt) for prompt in entry.step.prompts)
         self.entries.append(replace(entry, step=replace(entry.step, prompts=prompts)))
         surplus = len(self.entries) - MOST_STEPS
         if surplus > 0:
@@ -222,7 +222,7 @@ def _entry(said: Mapping[str, Any]) -> Entry:
     )
 
 
-def _short(prompt: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A painted mask that is too large to be kept is told by its shape and place."""
-    bits: Sequence[str] = prompt.get("bits", "")
-    return {name: value for name, value in prompt.items() if name != "bits"} if len(bits) > _LONGEST_PROMPT else prompt
+def _plain(prompt: Mapping[str, Any]) -> dict[str, Any]:
+    """As it will be read again; a painted mask that is too large to be kept is told by its shape and place."""
+    kept = {name: value for name, value in prompt.items() if name != "bits" or len(value) <= _LONGEST_PROMPT}
+    return json.loads(json.dumps(kept, allow_nan=False))

@@ -19,12 +19,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from SSLSegmentationLib.dataset.provenance import Model
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.atomic import replacing
+from SSLSegmentationLib.labels import Label
+from SSLSegmentationLib.steps import Steps, finish
 
 State = Literal["open", "taken", "done", "skipped"]
 
 REPORT, CLAIM, REVIEW = "report.json", "claim.json", "review.json"
+SEGMENTATION, UNCERTAINTY = "segmentation.seg.nrrd", "uncertainty.nii.gz"
 _ABANDONED = timedelta(hours=12)
 
 
@@ -54,7 +58,16 @@ class WorkList:
 
     def items(self) -> list[Item]:
         """All cases, the most doubtful first."""
-        found = [item for folder in sorted(self.folder.iterdir()) if (item := self._item(folder)) is not None]
+        return finish(self.reading())
+
+    def reading(self) -> Steps[list[Item]]:
+        """The same case by case, for a window: the folder may lie on a slow drive."""
+        found = []
+        for folder in sorted(self.folder.iterdir()):
+            item = self._item(folder)
+            if item is not None:
+                found.append(item)
+            yield
         return sorted(found, key=lambda item: (-item.doubt, item.name))
 
     def next(self, by: str) -> Item | None:
@@ -147,6 +160,27 @@ class WorkList:
     def _claim_again(self, item: Item, by: str) -> None:
         """It is still being worked on."""
         _write(item.folder / CLAIM, {"by": by, "when": _now().isoformat()})
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the segmentation of a case came about."""
+
+    model: Model | None
+    labels: tuple[Label, ...]
+    """What the model has looked for."""
+    absent: tuple[str, ...]
+    """Names of what it has not found."""
+
+
+def made_by(folder: Path) -> Made:
+    report = _read(folder / REPORT) or {}
+    model, labels = report.get("model") or {}, report.get("labels", ())
+    return Made(
+        Model(model["id"], model.get("version", ""), model.get("weights_sha256", "")) if "id" in model else None,
+        tuple(Label(one["value"], one["name"]) for one in labels if "value" in one),
+        tuple(one["name"] for one in labels if not one["voxels"]),
+    )
 
 
 def _flags(report: Mapping[str, Any]) -> Iterator[str]:
