@@ -25,8 +25,17 @@ class Case:
     doubt: Volume | None
 
 
-def opening(item: Item) -> Generator[None, Any, Case]:
-    """In an Errand: load scan, segmentation and doubt. Nothing is left in the scene if one of them cannot be read."""
+@dataclass(frozen=True, eq=False)
+class Read:
+    """What was read before anything in the scene changes."""
+
+    doubt: Volume | None
+    series: Volume | None
+    """The scan, if it is a DICOM series; Slicer reads other files by itself."""
+
+
+def reading(item: Item) -> Generator[None, Any, Read]:
+    """In an Errand."""
     yield
     if not item.scan.exists():
         raise InputError(f"{item.scan} is not there any more: restore the scan, or run sslseg batch again.")
@@ -34,16 +43,24 @@ def opening(item: Item) -> Generator[None, Any, Case]:
     doubt = read_volume(path) if path.exists() else None
     yield
     isSeries = item.series is not None or item.scan.is_dir() or is_dicom(item.scan)
-    volume = read_volume(item.scan, series=item.series) if isSeries else None
-    yield
-    # From here on in one go: the module reacts to what is loaded.
-    scan = _load(slicer.util.loadVolume, item.scan) if volume is None else add_volume(slicer.mrmlScene, volume)
+    return Read(doubt, read_volume(item.scan, series=item.series) if isSeries else None)
+
+
+def loaded(item: Item, read: Read) -> Case:
+    """Put it into the scene, or nothing if a part cannot be loaded.
+
+    In one go and in no operation: the module reacts at once to a scan that is loaded, and ends what runs.
+    """
+    scan = (
+        _load(slicer.util.loadVolume, item.scan) if read.series is None else add_volume(slicer.mrmlScene, read.series)
+    )
     try:
         scan.SetName(item.name)
         path = item.folder / SEGMENTATION
         segmentation = _load(slicer.util.loadSegmentation, path) if path.exists() else new_segmentation(scan)
         segmentation.SetName(f"{item.name} segmentation")
         segmentation.SetReferenceImageGeometryParameterFromVolumeNode(scan)
+        doubt = read.doubt
         if doubt is not None and not doubt.same_grid_as(volume_of(scan), tolerance_mm=0.05):
             doubt = None
     except BaseException:

@@ -16,7 +16,7 @@ from SSLSegmentationLib.dataset.worklist import Item, WorkList, made_by
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.scene.nodes import remove
 
-from SSLSegmentationUI.CaseFiles import Case, opening
+from SSLSegmentationUI.CaseFiles import Case, Read, loaded, reading
 from SSLSegmentationUI.Errand import Errand
 from SSLSegmentationUI.ExportSection import ExportSection
 from SSLSegmentationUI.Widgets import allow, firstOf
@@ -158,17 +158,26 @@ class WorkListSection:
             self.read()
             return
 
-        def steps(progress: Callable[[str, float], None]) -> Generator[Any, Any, Case]:
+        def giveBack() -> None:
+            # Nobody looks at it, so that others may.
+            items.give_back(item.name, by)
+            self.read()
+
+        def steps(progress: Callable[[str, float], None]) -> Generator[Any, Any, Read]:
             progress(_("Loading {name}").format(name=item.name), 0.0)
             try:
-                return (yield from opening(item))
+                return (yield from reading(item))
             except BaseException:
-                # Nobody looks at it, so that others may.
-                items.give_back(item.name, by)
-                self.read()
+                giveBack()
                 raise
 
-        def done(case: Case) -> None:
+        def done(read: Read) -> None:
+            try:
+                case = loaded(item, read)
+            except InputError as error:
+                giveBack()
+                self._work.failWith(error)
+                return
             self._item, self._by, self._case = item, by, case
             self._use(case)
             made = made_by(item.folder)
@@ -258,8 +267,6 @@ def _row(item: Item, isOpen: bool) -> Any:
     for column, text in enumerate(texts):
         row.setText(column, text)
         row.setToolTip(column, flags or item.name)
-    for column in (1, 2):
-        row.setTextAlignment(column, int(qt.Qt.AlignRight))
     return row
 
 
