@@ -161,6 +161,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/scene/planes.py
   SSLSegmentationLib/scene/preview.py
   SSLSegmentationLib/scene/segments.py
+  SSLSegmentationLib/scene/splitting.py
   SSLSegmentationLib/scene/states.py
   SSLSegmentationLib/scene/views.py
   SSLSegmentationLib/scene/volumes.py

@@ -1,4 +1,4 @@
-"""Where to look next: connected regions of doubt, the worst first."""
+"""Connected parts of what is too large for one look, and where to look next: regions of doubt, the worst first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def finding_regions(
     uncertainty: Volume, threshold: float = 0.5, smallest_ml: float = 0.02, most: int = 100
 ) -> Steps[list[UnsureRegion]]:
     """The same in pieces, some slices at a time; what touches across slices grows together."""
-    found = _Parts()
+    found = _Regions()
     thick = max(1, _PIECE // (uncertainty.shape[1] * uncertainty.shape[2]))
     for first in range(0, uncertainty.shape[0], thick):
         found.add(uncertainty.voxels[first : first + thick], first, threshold)
@@ -55,39 +55,38 @@ def finding_regions(
     ]
 
 
-class _Parts:
-    """Connected parts of slabs, and which of them are one."""
+class Parts:
+    """Numbers the connected parts of what is given slab by slab, from the first slice to the last.
+
+    Voxels that share a side, an edge or a corner are of one part, also across slabs.
+    """
 
     def __init__(self) -> None:
         self._root: list[int] = []
-        self._facts: list[tuple[int, float, float, tuple[int, int, int]]] = []
-        """Voxels, sum of the doubt, greatest doubt and its (k, j, i)."""
         self._last = np.zeros((0, 0), dtype=np.int64)
         """The numbers of the parts in the last slice so far, counted from 1."""
 
-    def add(self, slab: np.ndarray, first: int, threshold: float) -> None:
+    def __len__(self) -> int:
+        return len(self._root)
+
+    def add(self, slab: np.ndarray) -> np.ndarray:
+        """For the voxels of the next slab the numbers of their parts, counted from 1; `first` finds what is one."""
         from scipy import ndimage
 
-        unsure = slab >= threshold
-        numbers, count = ndimage.label(unsure, structure=np.ones((3, 3, 3), dtype=bool))
+        numbers, count = ndimage.label(slab, structure=np.ones((3, 3, 3), dtype=bool))
         before = len(self._root)
         self._root.extend(range(before, before + count))
-        places = np.flatnonzero(unsure)
-        part, doubt = numbers.ravel()[places], slab.ravel()[places].astype(np.float64)
-        voxels, totals = np.bincount(part, minlength=count + 1), np.bincount(part, doubt, minlength=count + 1)
-        # Places by part, the most doubtful first; of equals the first in the array.
-        order = np.lexsort((places, -doubt, part))
-        peaks = order[np.searchsorted(part[order], np.arange(1, count + 1))]
-        for number, peak in enumerate(peaks, start=1):
-            k, j, i = (int(n) for n in np.unravel_index(places[peak], slab.shape))
-            fact = int(voxels[number]), float(totals[number]), float(doubt[peak]), (first + k, j, i)
-            self._facts.append(fact)
-        if first > 0:
-            self._join(np.where(numbers[0] > 0, numbers[0] + before, 0))
-        self._last = np.where(numbers[-1] > 0, numbers[-1] + before, 0)
+        numbers = np.where(numbers > 0, numbers + before, 0)
+        if self._last.size:
+            self._join(numbers[0])
+        self._last = numbers[-1]
+        return numbers
+
+    def first(self, number: int) -> int:
+        """The least number of all that turned out to be one part with this."""
+        return self._find(number - 1) + 1
 
     def _join(self, slice_numbers: np.ndarray) -> None:
-        """Parts that touch across two slices, also by an edge or a corner, are one."""
         rows, columns = slice_numbers.shape
         around = np.pad(self._last, 1)
         for down in range(3):
@@ -103,10 +102,34 @@ class _Parts:
             self._root[part] = part = self._root[self._root[part]]
         return part
 
+
+class _Regions:
+    """What is known of the connected parts of slabs."""
+
+    def __init__(self) -> None:
+        self._parts = Parts()
+        self._facts: list[tuple[int, float, float, tuple[int, int, int]]] = []
+        """Voxels, sum of the doubt, greatest doubt and its (k, j, i)."""
+
+    def add(self, slab: np.ndarray, first: int, threshold: float) -> None:
+        before = len(self._parts)
+        numbers = self._parts.add(slab >= threshold)
+        count = len(self._parts) - before
+        places = np.flatnonzero(numbers)
+        part, doubt = numbers.ravel()[places] - before, slab.ravel()[places].astype(np.float64)
+        voxels, totals = np.bincount(part, minlength=count + 1), np.bincount(part, doubt, minlength=count + 1)
+        # Places by part, the most doubtful first; of equals the first in the array.
+        order = np.lexsort((places, -doubt, part))
+        peaks = order[np.searchsorted(part[order], np.arange(1, count + 1))]
+        for number, peak in enumerate(peaks, start=1):
+            k, j, i = (int(n) for n in np.unravel_index(places[peak], slab.shape))
+            fact = int(voxels[number]), float(totals[number]), float(doubt[peak]), (first + k, j, i)
+            self._facts.append(fact)
+
     def joined(self) -> list[tuple[int, float, float, tuple[int, int, int]]]:
         merged: dict[int, tuple[int, float, float, tuple[int, int, int]]] = {}
-        for part, fact in enumerate(self._facts):
-            root = self._find(part)
+        for number, fact in enumerate(self._facts, start=1):
+            root = self._parts.first(number)
             if root not in merged:
                 merged[root] = fact
                 continue

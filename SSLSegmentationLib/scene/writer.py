@@ -20,11 +20,11 @@ from SSLSegmentationLib.scene.segments import (
     add_segment,
     is_locked,
     lattice_of,
-    mask_of,
     prepare,
     scan_to_segmentation,
     segment_of,
 )
+from SSLSegmentationLib.scene.splitting import MOST_PARTS, finding, labels_of_parts
 from SSLSegmentationLib.steps import Steps, finish
 
 _UNDO_STEPS = 10  # as many as the Segment Editor keeps
@@ -110,30 +110,39 @@ class SegmentWriter:
                 self.history.undo()
         return written
 
-    def split(self, segment_id: str, smallest: int = 1) -> list[str]:
-        """Give every connected part of a segment a segment of its own, the largest keeps the first; all their ids.
+    def split(self, segment_id: str, most: int = MOST_PARTS) -> list[str]:
+        return finish(self.splitting(segment_id, most))
 
-        Parts of less than `smallest` voxels stay with the largest.
+    def splitting(self, segment_id: str, most: int = MOST_PARTS) -> Steps[list[str]]:
+        """Give every connected part of a segment a segment of its own, in pieces, as one undo step; all their ids.
+
+        "lesion" becomes "lesion 1", the largest, "lesion 2" and so on. Of more than `most` parts the smallest stay
+        together in the last one.
         """
-        from scipy import ndimage
-
         node, scan = self._nodes()
+        segment = segment_of(node, segment_id)
         if is_locked(node, segment_id):
-            raise InputError(f"{segment_of(node, segment_id).GetName()} is locked: unlock it to split it.")
-        mask = mask_of(node, segment_id, scan)
-        parts, count = ndimage.label(mask.bits, structure=np.ones((3, 3, 3), dtype=bool))
-        if count < 2:
+            raise InputError(f"{segment.GetName()} is locked: unlock it to split it.")
+        found = yield from finding(node, segment_id, scan)
+        if len(found.sizes) < 2:
             return [segment_id]
-        sizes = np.bincount(parts.ravel())
-        own = [number for number in np.argsort(-sizes[1:], kind="stable")[1:] + 1 if sizes[number] >= smallest]
         self.history.save()
-        rules, segment, ids = Rules.of(self.editor), segment_of(node, segment_id), [segment_id]
-        for count, number in enumerate(own, start=2):
-            label = Label(0, f"{segment.GetName()} {count}", tuple(segment.GetColor()), segment.GetTerminology() or "")
-            part = Cropped(mask.box, parts == number).tight()
-            self._remove(rules, segment_id, part)
-            ids.append(add_segment(node, label))
-            self._add(rules, ids[-1], part)
+        done = False
+        try:
+            groups = found.groups(most)
+            rules, ids = Rules.of(self.editor), [segment_id]
+            labels = labels_of_parts(node, segment_id, groups)
+            for label, numbers in list(zip(labels, groups, strict=True))[1:]:
+                ids.append(add_segment(node, label))
+                for part in found.masks(numbers):
+                    self._remove(rules, segment_id, part)
+                    self._add(rules, ids[-1], part)
+                    yield
+            segment.SetName(labels[0].name)
+            done = True
+        finally:
+            if not done:
+                self.history.undo()
         return ids
 
     def undo(self) -> None:

@@ -310,20 +310,68 @@ def test_a_history_of_the_window_is_used_instead(scene: Any) -> None:
     desk.writer.close()
 
 
-def test_every_part_of_a_segment_becomes_a_segment_and_one_undo_joins_them(desk: Desk) -> None:
+def spotted() -> np.ndarray:
+    """Three parts, of 64, 8 and 1 voxels."""
     bits = np.zeros((8, 9, 10), dtype=bool)
     bits[0:4, 0:4, 0:4] = bits[6:8, 6:8, 6:8] = bits[0, 8, 9] = True
-    desk.paint(1, bits)
+    return bits
+
+
+def test_every_part_of_a_segment_becomes_a_segment_and_one_undo_joins_them(desk: Desk) -> None:
+    desk.paint(1, spotted())
     ids = desk.writer.split(desk.ids[1])
     segmentation = desk.node.GetSegmentation()
-    assert [segmentation.GetSegment(i).GetName() for i in ids] == ["lesion", "lesion 2", "lesion 3"]
+    assert [segmentation.GetSegment(i).GetName() for i in ids] == ["lesion 1", "lesion 2", "lesion 3"]
     assert [bits_of(desk.node, i, desk.scan).sum() for i in ids] == [64, 8, 1]
-    assert segmentation.GetSegment(ids[1]).GetColor() == segmentation.GetSegment(ids[0]).GetColor()
+    assert len({tuple(segmentation.GetSegment(i).GetColor()) for i in ids}) == 3, "told apart in the views"
     desk.writer.undo()
-    assert np.array_equal(desk.bits(1), bits)
+    assert np.array_equal(desk.bits(1), spotted())
     assert segmentation.GetNumberOfSegments() == 3
-    assert len(desk.writer.split(desk.ids[1], smallest=2)) == 2
-    assert desk.bits(1).sum() == 65
+    assert segmentation.GetSegment(desk.ids[1]).GetName() == "lesion"
+
+
+def test_the_smallest_of_many_parts_stay_together(desk: Desk) -> None:
+    desk.paint(1, spotted())
+    ids = desk.writer.split(desk.ids[1], most=2)
+    segmentation = desk.node.GetSegmentation()
+    assert [segmentation.GetSegment(i).GetName() for i in ids] == ["lesion 1", "lesion, 2 small parts"]
+    assert [bits_of(desk.node, i, desk.scan).sum() for i in ids] == [64, 9]
+
+
+def test_a_segment_of_one_part_is_not_split(desk: Desk) -> None:
+    block = np.zeros((8, 9, 10), dtype=bool)
+    block[1:4, 1:4, 1:4] = block[4, 4, 4] = True  # joined by a corner
+    desk.paint(1, block)
+    assert desk.writer.split(desk.ids[1]) == [desk.ids[1]]
+    assert desk.node.GetSegmentation().GetSegment(desk.ids[1]).GetName() == "lesion"
+    desk.writer.undo()
+    assert not desk.bits(1).any(), "nothing was done that would want an undo step"
+
+
+def test_splitting_slab_by_slab_finds_the_same_parts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy import ndimage
+
+    from SSLSegmentationLib.scene import splitting
+
+    bits = noise(desk.scan, 3, 0.15)
+    numbers, count = ndimage.label(bits, structure=np.ones((3, 3, 3)))
+    assert count > 5
+    sizes = sorted(np.bincount(numbers.ravel())[1:], reverse=True)
+    desk.paint(1, bits)
+    monkeypatch.setattr(splitting, "_PIECE", 1)
+    ids = desk.writer.split(desk.ids[1], most=1000)
+    assert [int(bits_of(desk.node, i, desk.scan).sum()) for i in ids] == sizes
+
+
+def test_splitting_that_is_given_up_leaves_the_segment_as_it_was(desk: Desk) -> None:
+    desk.paint(1, spotted())
+    steps = desk.writer.splitting(desk.ids[1])
+    while desk.node.GetSegmentation().GetNumberOfSegments() == 3:
+        next(steps)
+    steps.close()
+    assert desk.node.GetSegmentation().GetNumberOfSegments() == 3
+    assert np.array_equal(desk.bits(1), spotted())
+    assert desk.node.GetSegmentation().GetSegment(desk.ids[1]).GetName() == "lesion"
 
 
 def test_a_segmentation_on_another_grid_takes_what_its_voxels_can_hold(scene: Any) -> None:
