@@ -75,22 +75,20 @@ class Student(nn.Module):
 
     def __init__(self, backbone: Backbone, settings: Settings, *, dims: int) -> None:
         super().__init__()
-        # Statistics of a batch need one of some size; volumes come a few at a time, and are normalised one by one.
-        norm = "batch" if dims == 2 else "layer"
         channels = backbone.channels()
         self.backbone = backbone
-        self.global_projector = MLPProjector(channels["bottleneck"], settings.hidden, settings.out, norm=norm)
+        self.global_projector = MLPProjector(channels["bottleneck"], settings.hidden, settings.out)
         self.pixel_projector = None
         if settings.alpha:
-            self.pixel_projector = PixelProjector(channels["feat"], settings.pixel_hidden, settings.out, norm=norm)
+            self.pixel_projector = PixelProjector(channels["feat"], settings.pixel_hidden, settings.out)
         self.stride = settings.stride or (4 if dims == 2 else 2)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Global projections (batch, d), and pixel projections (batch, d, i, j, k) of the decoder's pooled features."""
+        if self.pixel_projector is None:
+            return self.global_projector(global_vector(self.backbone.bottleneck(image))), None
         features = self.backbone.features(image)
         vector = self.global_projector(global_vector(features["bottleneck"]))
-        if self.pixel_projector is None:
-            return vector, None
         grid = [max(1, side // self.stride) for side in image.shape[2:]]
         return vector, self.pixel_projector(functional.adaptive_avg_pool3d(features["feat"], grid))
 
@@ -102,17 +100,16 @@ class PixelGlobal(Method):
 
     def __init__(self, plan: Plan, settings: Settings, steps: int, seed: int) -> None:
         super().__init__(plan, settings, steps, seed)
-        norm = "batch" if plan.dims == 2 else "layer"
-        if norm == "batch" and (settings.batch or plan.batch) < 2:
+        if (settings.batch or plan.batch) < 2:
             raise InputError("This method compares the images of a batch, but the batch has one: give it more.")
         backbone = build(plan.network)
         freeze_the_rest(backbone, self._output)
         self.student = Student(backbone, settings, dims=plan.dims)
         self.teacher = EMATeacher(self.student)
-        self.global_predictor = MLPProjector(settings.out, settings.hidden, settings.out, norm=norm)
+        self.global_predictor = MLPProjector(settings.out, settings.hidden, settings.out)
         self.context = None
         if settings.alpha and settings.context == "stabiliser":
-            self.context = Stabiliser(settings.out, settings.pixel_hidden, dropout=settings.dropout, norm=norm)
+            self.context = Stabiliser(settings.out, settings.pixel_hidden, dropout=settings.dropout)
         elif settings.alpha and settings.context == "propagation":
             self.context = Propagation(settings.out)
         self.guard = CollapseGuard(steps)

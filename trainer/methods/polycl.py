@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from SSLSegmentationLib.errors import InputError
@@ -68,9 +68,9 @@ class PolyCL(Method):
         self.backbone = build(plan.network)
         freeze_the_rest(self.backbone, "bottleneck")
         channels = self.backbone.channels()["bottleneck"]
-        self.projector: nn.Module = nn.Linear(channels, channels)
+        self.projector = MLPProjector(channels, channels, channels, layers=1)
         if settings.projection == "mlp":
-            self.projector = MLPProjector(channels, channels, max(1, channels // 2), norm="batch")
+            self.projector = MLPProjector(channels, channels, max(1, channels // 2))
         self.guard = CollapseGuard(steps)
 
     @classmethod
@@ -93,7 +93,7 @@ class PolyCL(Method):
 
     def embed(self, slices: Tensor) -> Tensor:
         """Max-pooling over 2×2, mean over the slice, projection: (batch, d)."""
-        bottleneck = self.backbone.features(slices)["bottleneck"]
+        bottleneck = self.backbone.bottleneck(slices)
         window = [2 if side > 1 else 1 for side in bottleneck.shape[2:]]
         return self.projector(global_vector(functional.max_pool3d(bottleneck, window)))
 

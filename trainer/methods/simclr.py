@@ -52,9 +52,7 @@ class SimCLR(Method):
         self.backbone = build(plan.network)
         freeze_the_rest(self.backbone, "bottleneck")
         channels = self.backbone.channels()["bottleneck"]
-        self.projector = MLPProjector(
-            channels, settings.hidden, settings.out, norm="batch" if plan.dims == 2 else "layer"
-        )
+        self.projector = MLPProjector(channels, settings.hidden, settings.out)
         self.guard = CollapseGuard(steps)
 
     @classmethod
@@ -64,7 +62,7 @@ class SimCLR(Method):
 
     def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         views = torch.cat([batch["view_a"], batch["view_b"]])
-        vectors = self.projector(global_vector(self.backbone.features(views)["bottleneck"]))
+        vectors = self.projector(global_vector(self.backbone.bottleneck(views)))
         image = torch.arange(len(views) // 2, device=views.device).repeat(2)
         width = spread(vectors)
         self.guard.look({"features": width}, step)

@@ -8,7 +8,7 @@ from monai.networks.nets.basic_unet import BasicUNet
 from torch import Tensor, nn
 
 from SSLSegmentationLib.errors import InputError
-from SSLSegmentationLib.models.nets.slices import SliceBasicUNet, features_of_volume, into_slices
+from SSLSegmentationLib.models.nets.slices import SliceBasicUNet, features_of_volume, from_slices, into_slices
 from SSLSegmentationLib.models.networks import check_network, construct, single_output
 
 Features = dict[str, Tensor | list[Tensor]]
@@ -38,7 +38,20 @@ class Backbone(nn.Module):
             return features_of_volume(_features_of_basic(self.network, into_slices(image)), image.shape[-1])
         if isinstance(self.network, BasicUNet):
             return _features_of_basic(self.network, image)
-        raise InputError(
+        raise self._unknown()
+
+    def bottleneck(self, image: Tensor) -> Tensor:
+        """The `bottleneck` of the features alone, for methods that train the encoder: the decoder does no work."""
+        if hasattr(self.network, "bottleneck"):
+            return self.network.bottleneck(image)
+        if isinstance(self.network, SliceBasicUNet):
+            return from_slices(_levels_of_basic(self.network, into_slices(image))[-1], image.shape[-1])
+        if isinstance(self.network, BasicUNet):
+            return _levels_of_basic(self.network, image)[-1]
+        raise self._unknown()
+
+    def _unknown(self) -> InputError:
+        return InputError(
             f"The features of {self.definition['_target_']} are not known, which this method looks at: "
             "choose BasicUNet, SliceBasicUNet, SliceUNet, VNet3D, ResVNet3D or WSResUNet3D."
         )
@@ -96,12 +109,18 @@ def divisors(definition: dict[str, Any]) -> tuple[int, int, int]:
 
 
 def _features_of_basic(network: BasicUNet, image: Tensor) -> Features:
-    skips = [network.conv_0(image)]
-    for down in (network.down_1, network.down_2, network.down_3, network.down_4):
-        skips.append(down(skips[-1]))
+    skips = _levels_of_basic(network, image)
     x = bottleneck = skips.pop()
     for up, skip in zip(
         (network.upcat_4, network.upcat_3, network.upcat_2, network.upcat_1), reversed(skips), strict=True
     ):
         x = up(x, skip)
     return {"logits": network.final_conv(x), "feat": x, "bottleneck": bottleneck, "skips": skips}
+
+
+def _levels_of_basic(network: BasicUNet, image: Tensor) -> list[Tensor]:
+    """The levels of its encoder, from fine on."""
+    levels = [network.conv_0(image)]
+    for down in (network.down_1, network.down_2, network.down_3, network.down_4):
+        levels.append(down(levels[-1]))
+    return levels

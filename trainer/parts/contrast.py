@@ -18,6 +18,11 @@ def unit(vectors: Tensor, dim: int = -1) -> Tensor:
     return vectors * torch.rsqrt(vectors.square().sum(dim, keepdim=True) + _SHORTEST**2)
 
 
+def in_full(tensor: Tensor) -> torch.autocast:
+    """Matrix products in float32, where networks compute in half: three digits are not enough for a similarity."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 def nothing(*tensors: Tensor) -> Tensor:
     """A loss of zero that is connected to the tensors, for batches that offer nothing to compare."""
     return sum((tensor.flatten()[:0].float().sum() for tensor in tensors), torch.zeros((), device=tensors[0].device))
@@ -37,7 +42,7 @@ def nt_xent(vectors: Tensor, classes: Tensor, temperature: float) -> Tensor:
     twice (the two views of an image) this is SimCLR's loss. Without a pair, or without negatives, it is zero.
     """
     rows = unit(vectors)
-    with torch.autocast(vectors.device.type, enabled=False):  # divided by τ, three digits would not be enough
+    with in_full(rows):
         similarity = rows @ rows.T / temperature
     same = classes[:, None] == classes[None, :]
     pairs = same & ~torch.eye(len(classes), dtype=torch.bool, device=classes.device)

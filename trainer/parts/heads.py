@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-from trainer.parts.contrast import unit
+from trainer.parts.contrast import in_full, unit
 
-Norm = Literal["batch", "layer"]
-"""What a head normalises over: the rows of the batch, or each row by itself where batches are small (3D)."""
-
-
-def rows_norm(norm: Norm, channels: int) -> nn.Module:
-    return nn.BatchNorm1d(channels) if norm == "batch" else nn.LayerNorm(channels)
+# Heads normalise over the rows of the batch, in volumes as well, of which there are few. What an encoder with instance
+# normalisation gives is nearly the same for every image, and where each row is normalised by itself it stays so: then
+# methods without negatives have nothing to do. The mean of the batch, taken away, leaves what differs.
 
 
 def global_vector(bottleneck: Tensor) -> Tensor:
@@ -25,23 +20,26 @@ def global_vector(bottleneck: Tensor) -> Tensor:
 class MLPProjector(nn.Sequential):
     """Linear → norm → ReLU, `layers` − 1 times, and a last Linear: C → hidden → … → out. Rows in, rows out.
 
-    BYOL's predictor has the same form.
+    BYOL's predictor has the same form. Computed in full precision: the rows may differ in their third digit only.
     """
 
-    def __init__(self, channels: int, hidden: int, out: int, *, layers: int = 2, norm: Norm | None = "batch") -> None:
+    def __init__(self, channels: int, hidden: int, out: int, *, layers: int = 2, norm: bool = True) -> None:
         steps: list[nn.Module] = []
         for _ in range(layers - 1):
-            steps += [nn.Linear(channels, hidden), *([rows_norm(norm, hidden)] if norm else []), nn.ReLU()]
+            steps += [nn.Linear(channels, hidden), *([nn.BatchNorm1d(hidden)] if norm else []), nn.ReLU()]
             channels = hidden
         super().__init__(*steps, nn.Linear(channels, out))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        with in_full(rows):
+            return super().forward(rows.float())
 
 
 class PixelProjector(nn.Sequential):
     """The same at every voxel of a feature map: 1×1 conv → norm → ReLU → 1×1 conv."""
 
-    def __init__(self, channels: int, hidden: int, out: int, *, norm: Norm = "batch") -> None:
-        norm_layer = nn.BatchNorm3d(hidden) if norm == "batch" else nn.GroupNorm(1, hidden)
-        super().__init__(nn.Conv3d(channels, hidden, 1), norm_layer, nn.ReLU(), nn.Conv3d(hidden, out, 1))
+    def __init__(self, channels: int, hidden: int, out: int) -> None:
+        super().__init__(nn.Conv3d(channels, hidden, 1), nn.BatchNorm3d(hidden), nn.ReLU(), nn.Conv3d(hidden, out, 1))
 
 
 class Stabiliser(nn.Module):
@@ -51,12 +49,12 @@ class Stabiliser(nn.Module):
     alone. It may learn how features change with the context, so that the backbone does not have to forget the context.
     """
 
-    def __init__(self, channels: int, hidden: int, *, dropout: float = 0.2, norm: Norm = "batch") -> None:
+    def __init__(self, channels: int, hidden: int, *, dropout: float = 0.2) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(channels, hidden),
-            rows_norm(norm, hidden),
+            nn.BatchNorm1d(hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden, channels),
@@ -85,9 +83,10 @@ class Propagation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         rows = unit(features.flatten(2), dim=1)
-        attention = torch.einsum("bcm,bcn->bmn", rows, rows).clamp(min=0) ** self.sharpness
         values = self.transform(features).float().flatten(2)
-        return torch.einsum("bmn,bcn->bcm", attention, values).unflatten(2, features.shape[2:])
+        with in_full(rows):
+            attention = torch.einsum("bcm,bcn->bmn", rows, rows).clamp(min=0) ** self.sharpness
+            return torch.einsum("bmn,bcn->bcm", attention, values).unflatten(2, features.shape[2:])
 
 
 class RestorationHead(nn.Sequential):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainer.parts.contrast import nothing, unit
+from trainer.parts.contrast import in_full, nothing, unit
 
 FEWEST_VOXELS = 16
 """A mean of fewer voxels than this says little about a class, and that of none is not a number."""
@@ -19,7 +19,7 @@ def class_means(feat: Tensor, target: Tensor, where: Tensor, classes: int) -> tu
     belongs = torch.nn.functional.one_hot(target, classes).flatten(1, -2) * where.flatten(1)[:, :, None]
     counts = belongs.sum(dim=(0, 1))
     enough = counts >= FEWEST_VOXELS
-    with _in_full(feat):
+    with in_full(feat):
         sums = (feat.float().flatten(2) @ belongs.float()).sum(dim=0).T
     means = sums / counts.clamp(min=1)[:, None]
     return torch.where(enough[:, None], means, torch.zeros_like(means)), enough
@@ -61,7 +61,7 @@ def prototype_contrast(feat: Tensor, target: Tensor, voxels: Tensor, means: Tens
     if int(seen.sum()) < 2 or not bool(usable.any()):
         return nothing(feat)
     # −‖f̂ − ĉ‖² = 2 f̂·ĉ − ‖ĉ‖² − ‖f̂‖², and the last is the same for every class.
-    with _in_full(feat):
+    with in_full(feat):
         prototypes = unit(means.detach())
         nearness = 2 * unit(rows[usable]) @ prototypes.T - prototypes.square().sum(dim=1)
     scores = (nearness / tau).masked_fill(~seen[None], -torch.inf)
@@ -86,11 +86,6 @@ def prototype_distance(
         first, second = torch.triu_indices(len(present), len(present), offset=1, device=feat.device)
         loss = loss + (margin - _length(present[first] - present[second])).clamp(min=0).mean()
     return loss
-
-
-def _in_full(tensor: Tensor) -> torch.autocast:
-    """Matrix products in float32, where networks compute in half."""
-    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def _rows(feat: Tensor, voxels: Tensor) -> Tensor:

@@ -6,4 +6,6 @@ logits      scores of the classes
 feat        what the classifier sees, at full resolution and before its drop-out
 bottleneck  the coarsest features
 skips       the encoder's features from fine to coarse, without the bottleneck
+
+`bottleneck` gives that one alone, without the decoder's work.
 """

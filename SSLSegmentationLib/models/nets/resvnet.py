@@ -68,10 +68,11 @@ class ResVNet3D(nn.Module):
         initialise(self)
         self.channels = {"feat": widths[0], "bottleneck": widths[-1]}
 
+    def bottleneck(self, image: Tensor) -> Tensor:
+        return self._encode(image)[-1]
+
     def features(self, image: Tensor) -> dict[str, Tensor | list[Tensor]]:
-        skips = [self.stem(image)]
-        for stage in self.stages:
-            skips.append(stage(skips[-1]))
+        skips = self._encode(image)
         bottleneck = skips.pop()
         feat = self.decoder(bottleneck, skips)
         logits = self.classifier(self.dropout(feat))
@@ -79,3 +80,10 @@ class ResVNet3D(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.features(image)["logits"]
+
+    def _encode(self, image: Tensor) -> list[Tensor]:
+        """The levels of the encoder, from fine on."""
+        levels = [self.stem(image)]
+        for stage in self.stages:
+            levels.append(stage(levels[-1]))
+        return levels

@@ -68,10 +68,11 @@ class SliceUNet(nn.Module):
         self.classifier = nn.Conv2d(widths[0], out_channels, 1)
         self.channels = {"feat": widths[0], "bottleneck": widths[-1]}
 
+    def bottleneck(self, image: Tensor) -> Tensor:
+        return from_slices(self._encode(image)[-1], image.shape[-1])
+
     def features(self, image: Tensor) -> dict[str, Tensor | list[Tensor]]:
-        skips = [self.encoder[0](into_slices(image))]
-        for block in self.encoder[1:]:
-            skips.append(block(self.shrink(skips[-1])))
+        skips = self._encode(image)
         x = bottleneck = skips.pop()
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(torch.cat([skip, self.enlarge(x)], dim=1))
@@ -80,6 +81,13 @@ class SliceUNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.features(image)["logits"]
+
+    def _encode(self, image: Tensor) -> list[Tensor]:
+        """The levels of the encoder, from fine on, of every slice."""
+        levels = [self.encoder[0](into_slices(image))]
+        for block in self.encoder[1:]:
+            levels.append(block(self.shrink(levels[-1])))
+        return levels
 
 
 class SliceBasicUNet(BasicUNet):

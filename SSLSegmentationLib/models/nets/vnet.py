@@ -41,10 +41,11 @@ class VNet3D(nn.Module):
         initialise(self)
         self.channels = {"feat": widths[0], "bottleneck": widths[-1]}
 
+    def bottleneck(self, image: Tensor) -> Tensor:
+        return self._encode(image)[-1]
+
     def features(self, image: Tensor) -> dict[str, Tensor | list[Tensor]]:
-        skips = [self.blocks[0](image)]
-        for down, block in zip(self.downs, self.blocks[1:], strict=True):
-            skips.append(block(down(skips[-1])))
+        skips = self._encode(image)
         bottleneck = skips.pop()
         feat = self.decoder(self.bottleneck_dropout(bottleneck), skips)
         logits = self.classifier(self.dropout(feat))
@@ -52,3 +53,10 @@ class VNet3D(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.features(image)["logits"]
+
+    def _encode(self, image: Tensor) -> list[Tensor]:
+        """The levels of the encoder, from fine on."""
+        levels = [self.blocks[0](image)]
+        for down, block in zip(self.downs, self.blocks[1:], strict=True):
+            levels.append(block(down(levels[-1])))
+        return levels

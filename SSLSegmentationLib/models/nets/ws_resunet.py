@@ -81,11 +81,12 @@ class WSResUNet3D(nn.Module):
         self.classifier = nn.Conv3d(widths[0], out_channels, 1)
         self.channels = {"feat": widths[0], "bottleneck": widths[-1]}
 
+    def bottleneck(self, image: Tensor) -> Tensor:
+        return self._encode(image)[-1]
+
     def features(self, image: Tensor) -> dict[str, Tensor | list[Tensor]]:
-        skips = [self.stages[0](self.stem(image))]
-        for down, stage in zip(self.downs, self.stages[1:], strict=True):
-            skips.append(stage(down(skips[-1])))
-        bottleneck = self.dilated(skips.pop())
+        skips = self._encode(image)
+        bottleneck = skips.pop()
         x = self.narrow(bottleneck)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(self.enlarge(x) + skip)
@@ -94,3 +95,11 @@ class WSResUNet3D(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.features(image)["logits"]
+
+    def _encode(self, image: Tensor) -> list[Tensor]:
+        """The levels of the encoder, from fine on."""
+        levels = [self.stages[0](self.stem(image))]
+        for down, stage in zip(self.downs, self.stages[1:], strict=True):
+            levels.append(stage(down(levels[-1])))
+        levels[-1] = self.dilated(levels[-1])
+        return levels

@@ -329,6 +329,18 @@ def test_byol_leaves_the_decoder_and_pixel_global_trains_it() -> None:
     assert any(name.startswith("decoder") for name in names[1.0])
 
 
+@pytest.mark.parametrize(("name", "changes"), [("simclr", {}), ("polycl", {}), ("pixel_global", {"alpha": 0.0})])
+def test_a_method_that_trains_the_encoder_lets_the_decoder_rest(name: str, changes: dict) -> None:
+    method = make(name, changes)
+    network, asked = network_of(method)[1], []
+    for part in (*network.decoder.modules(), network.classifier):
+        part.register_forward_hook(lambda *_: asked.append(1))
+    method.terms(batch_for(method), 0)
+    assert not asked
+    network(torch.zeros(1, 1, *method.plan.patch))
+    assert asked
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_samplers_give_what_the_terms_ask_for(name: str) -> None:
     method = make(name)

@@ -52,6 +52,7 @@ def test_features_lead_to_the_logits_and_have_the_channels_that_are_told(name):
     assert features["logits"].shape == (2, 3, *sides)
     assert features["feat"].shape == (2, channels["feat"], *sides)
     assert features["bottleneck"].shape[:2] == (2, channels["bottleneck"])
+    assert torch.equal(backbone.bottleneck(image), features["bottleneck"])
     assert features["skips"][0].shape[2:] == sides
     sizes = [skip.shape[2] for skip in features["skips"]] + [features["bottleneck"].shape[2]]
     assert sizes == [32 // 2**level for level in range(len(sizes))]
@@ -129,6 +130,8 @@ def test_a_network_without_known_features_is_refused_with_those_that_have_some()
     assert unet(torch.zeros(1, 1, 8, 8, 8)).shape == (1, 2, 8, 8, 8)
     with pytest.raises(InputError, match=r"UNet are not known.*choose BasicUNet"):
         unet.features(torch.zeros(1, 1, 8, 8, 8))
+    with pytest.raises(InputError, match=r"UNet are not known.*choose BasicUNet"):
+        unet.bottleneck(torch.zeros(1, 1, 8, 8, 8))
 
 
 @pytest.mark.parametrize("name", ["ResVNet3D", "SliceUNet", "VNet3D", "WSResUNet3D", "Peers"])

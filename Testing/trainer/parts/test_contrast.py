@@ -45,6 +45,14 @@ def test_nt_xent_is_as_exact_in_mixed_precision() -> None:
     assert found.item() == pytest.approx(nt_xent(vectors, classes, 0.05).item(), rel=1e-6)
 
 
+def test_triplets_and_byol_are_as_exact_in_mixed_precision() -> None:
+    a, b, negatives = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(1)).unbind()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = triplet_infonce(a, b, negatives[:, None], 0.1), byol_distance(a, b)
+    assert found[0].item() == pytest.approx(triplet_infonce(a, b, negatives[:, None], 0.1).item(), rel=1e-6)
+    assert torch.allclose(found[1], byol_distance(a, b), rtol=1e-6)
+
+
 @pytest.mark.parametrize("classes", [[], [0], [0, 1, 2], [1, 1, 1]])
 def test_nt_xent_without_pairs_or_negatives_is_zero_without_nan(classes: list[int]) -> None:
     vectors = torch.randn(len(classes), 4, requires_grad=True)

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from trainer.parts.collapse import spread
 from trainer.parts.contrast import unit
 from trainer.parts.heads import MLPProjector, PixelProjector, Propagation, RestorationHead, Stabiliser, global_vector
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_the_stabiliser_gives_the_mean_and_variance_of_its_passes(norm: str) -> None:
-    stabiliser = Stabiliser(6, 8, norm=norm)
+def test_the_stabiliser_gives_the_mean_and_variance_of_its_passes() -> None:
+    stabiliser = Stabiliser(6, 8)
     rows = torch.randn(5, 6)
     torch.manual_seed(0)
     mean, variance = stabiliser(rows, 4)
@@ -38,14 +38,35 @@ def test_propagation_equals_the_double_loop() -> None:
             assert torch.allclose(found[b, :, i], (cosines**2 * values[b]).sum(1), atol=1e-4)
 
 
+def test_propagation_is_as_exact_in_mixed_precision_as_what_it_propagates() -> None:
+    torch.manual_seed(0)
+    propagation, x = Propagation(3), torch.randn(2, 3, 3, 2, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        values, found = propagation.transform(x).float().flatten(2), propagation(x).flatten(2)
+    rows = unit(x.flatten(2), dim=1)
+    attention = (rows.transpose(1, 2) @ rows).clamp(min=0) ** 2
+    assert torch.allclose(found, values @ attention.transpose(1, 2), atol=1e-5)
+
+
+def test_a_projector_keeps_apart_what_differs_in_the_third_digit() -> None:
+    """As what an encoder with instance normalisation gives; in half precision the rows would be rounded first."""
+    torch.manual_seed(0)
+    projector = MLPProjector(64, 32, 16)
+    rows = torch.ones(1, 64) + 1e-3 * torch.randn(8, 64)
+    expected = projector(rows)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(projector(rows), expected, atol=1e-6)
+    assert spread(expected) > 100 * spread(rows)
+
+
 def test_heads_have_the_layers_they_are_told_to() -> None:
-    assert [tuple(p.shape) for p in MLPProjector(4, 6, 2, layers=3, norm=None).parameters() if p.dim() == 2] == [
+    assert [tuple(p.shape) for p in MLPProjector(4, 6, 2, layers=3, norm=False).parameters() if p.dim() == 2] == [
         (6, 4),
         (6, 6),
         (2, 6),
     ]
     assert MLPProjector(4, 6, 2)(torch.randn(3, 4)).shape == (3, 2)
-    assert PixelProjector(4, 6, 2, norm="layer")(torch.randn(1, 4, 3, 3, 3)).shape == (1, 2, 3, 3, 3)
+    assert PixelProjector(4, 6, 2)(torch.randn(1, 4, 3, 3, 3)).shape == (1, 2, 3, 3, 3)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
