@@ -152,8 +152,9 @@ class CorrectSection:
 
     # What is shown
 
-    def update(self, obstacle: str, busy: str) -> None:
-        """`obstacle` keeps prompts from being placed; `busy` keeps models from being fetched."""
+    def update(self, obstacle: str, busy: str, waiting: str) -> None:
+        """`obstacle` keeps prompts from being placed; `busy` keeps models from being fetched; `waiting` is a suggestion
+        that has to be answered before segments are changed in another way."""
         ui = self._ui
         self._fillSegments()
         self._fillList()
@@ -171,6 +172,7 @@ class CorrectSection:
         allow(ui.deletePromptButton, nothing)
         allow(ui.clearPromptsButton, nothing)
         allow(ui.paintedButton, obstacle or none or isLocked or busy)
+        allow(ui.splitButton, obstacle or busy or waiting or none or isLocked)
         needs = (
             self.choice.obstacle()
             if self.choice.id

@@ -62,6 +62,7 @@ class Panel:
         ui.setupButton.connect("clicked()", self._setUp)
         ui.paintedButton.connect("clicked()", self._usePainted)
         ui.refineButton.connect("clicked()", self._refine)
+        ui.splitButton.connect("clicked()", lambda: self.work.split(self.editor.segmentId))
         work.onSuggested = self._onSuggested
         work.onAccepted = self._onAccepted
         self.shortcuts = Shortcuts(
@@ -206,7 +207,7 @@ class Panel:
         self.status.update()
         self.model.update(self._whyNoScan() or busy or self._whyWaiting(), busy)
         self.doubt.update()
-        self.correct.update(self._whyNoScan(), busy)
+        self.correct.update(self._whyNoScan(), busy, self._whyWaiting())
         self.spread.update(
             self._whyNoScan() or busy or self._whyNoSegment() or self._whyWaiting() or self.correct.choice.obstacle()
         )

@@ -23,6 +23,7 @@ _TITLES = {
     "Refine": _("Refining"),
     "Spread": _("Spreading"),
     "Accept": _("Writing"),
+    "Split": _("Splitting"),
     "Show": _("Showing"),
     "Get": _("Downloading"),
     "Delete": _("Deleting"),

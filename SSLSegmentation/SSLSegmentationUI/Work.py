@@ -56,6 +56,7 @@ class Message:
     details: str = ""
 
 
+ONE_PART = "{} hangs together: there is nothing to split."
 BUSY = Message("Something else is running: wait for it, or cancel it.", True)
 
 
@@ -250,6 +251,21 @@ class Work:
             self._fail(error)
 
         self._begin("Accept", steps(), done, failed)
+
+    def split(self, segmentId: str) -> None:
+        """Make segments of the parts of a segment that lie apart, as one undo step."""
+        if self.operation or self.suggestion is not None:
+            self.tell(BUSY)
+            return
+        name = segment_of(self.segmentationNode, segmentId).GetName()
+
+        def steps() -> Generator[Any, Any, list[str]]:
+            return (yield from self.journal.accepting(self._writer.splitting(segmentId)))
+
+        def done(ids: list[str]) -> None:
+            self._end(Message(f"{name} was split into {len(ids)} segments." if len(ids) > 1 else ONE_PART.format(name)))
+
+        self._begin("Split", steps(), done)
 
     def reject(self) -> None:
         if self.suggestion is not None and not self.operation:

@@ -80,7 +80,8 @@ def labels_of_parts(
     segment, segmentation = segment_of(node, segment_id), node.GetSegmentation()
     name, terminology = segment.GetName(), segment.GetTerminology() or ""
     taken = {segmentation.GetSegment(one).GetName() for one in segmentation.GetSegmentIDs()}
-    names = (said for number in count(1) if (said := f"{name} {number}") not in taken)
+    between = "." if name[-1:].isdigit() else " "  # "lesion 1", and of "Segment 2" the part "Segment 2.1"
+    names = (said for number in count(1) if (said := f"{name}{between}{number}") not in taken)
     hue, saturation, value = colorsys.rgb_to_hsv(*segment.GetColor())
     labels = []
     for number, group in enumerate(groups):

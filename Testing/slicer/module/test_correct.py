@@ -203,3 +203,39 @@ def test_what_is_painted_is_a_prompt(bench: Bench) -> None:
     bench.app.wait_until(lambda: bench.work.suggestion is not None or bench.work.message.sentence, 60)
     bench.wait_idle()
     assert bench.mask(segment).sum() == bits.sum()
+
+
+def test_the_parts_of_a_segment_become_segments_and_undo_joins_them(bench: Bench) -> None:
+    from SSLSegmentationLib.proposal import propose
+
+    scan, _truth = phantom()
+    bench.load(scan)
+    assert not bench.ui.splitButton.enabled
+    assert "Choose a segment" in bench.ui.splitButton.toolTip
+    segment = bench.new_segment()
+    bits = np.zeros((20, 30, 30), dtype=bool)
+    bits[:5, :5, :5] = bits[10:18, 10:20, 10:20] = bits[0, 29, 29] = True
+    box = (slice(10, 30), slice(20, 50), slice(20, 50))
+    bench.work._writer.accept(propose(box, np.zeros_like(bits), bits, score=1.0, segment=segment), segment)
+    bench.app.turn(5)
+    bench.app.click(bench.ui.splitButton)
+    bench.wait_idle()
+    names = [bench.segments.GetSegment(one).GetName() for one in bench.segments.GetSegmentIDs()]
+    assert names == ["Segment 1.1", "Segment 1.2", "Segment 1.3"]
+    assert [bench.mask(one).sum() for one in bench.segments.GetSegmentIDs()] == [800, 125, 1]
+    assert "split into 3" in bench.ui.messageLabel.text
+    bench.app.turn(5)
+    assert bench.ui.segmentSelector.count == 3
+    bench.picture("split")
+    bench.app.click(bench.ui.splitButton)
+    bench.wait_idle()
+    assert "nothing to split" in bench.ui.messageLabel.text
+    bench.panel.editor.undo()
+    assert bench.segments.GetNumberOfSegments() == 1
+    assert bench.mask(segment).sum() == bits.sum()
+    bench.app.turn(5)
+    bench.app.click(bench.ui.splitButton)
+    bench.app.wait_until(lambda: bench.segments.GetNumberOfSegments() > 1 or not bench.work.operation)
+    bench.app.click(bench.ui.cancelButton) if bench.work.operation else bench.panel.editor.undo()
+    bench.app.wait_until(lambda: not bench.work.operation)
+    assert bench.mask(segment).sum() == bits.sum()
