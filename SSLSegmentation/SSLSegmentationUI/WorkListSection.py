@@ -183,9 +183,10 @@ class WorkListSection:
             made = made_by(item.folder)
             step = Step("segment" if made.model else "import", "accepted", model=made.model)
             self._work.journal.imported(step, made.labels, made.absent)
-            flags = f" {'; '.join(item.flags)}." if item.flags else ""
-            said = _("{name} is open: {doubt:.1f} % doubtful.").format(name=item.name, doubt=100 * item.doubt)
-            self._work.tell(Message(said + flags))
+            flags = "".join(f"; {flag}" for flag in item.flags)
+            said = _("{name} is open: {doubt:.1f} % doubtful{flags}.")
+            said = said.format(name=item.name, doubt=100 * item.doubt, flags=flags)
+            self._work.tell(Message(said))
             self.read()
 
         self._work.run("Open", steps, done)

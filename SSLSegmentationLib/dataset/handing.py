@@ -11,6 +11,7 @@ It prints one line of JSON: what the case is called and its revision, or what th
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -82,8 +83,9 @@ def taken_over(folder: Path) -> Exported:
 
 
 def main() -> None:
+    folder = Path(sys.argv[1])
     try:
-        exported = taken_over(Path(sys.argv[1]))
+        exported = taken_over(folder)
     except InputError as error:
         print(json.dumps({"error": str(error)}))
         sys.exit(2)
@@ -93,6 +95,7 @@ def main() -> None:
         )
         print(json.dumps({"error": sentence}))
         sys.exit(2)
+    shutil.rmtree(folder, ignore_errors=True)  # here, since it takes a window too long
     print(json.dumps({"name": exported.name, "revision": exported.revision, "folder": str(exported.folder)}))
 
 

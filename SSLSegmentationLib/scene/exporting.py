@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from SSLSegmentationLib.scene.arrays import voxels_of
 from SSLSegmentationLib.scene.segments import Inside, binary_name, segment_of
 from SSLSegmentationLib.steps import Steps
 
@@ -71,12 +72,13 @@ def _layers(
         image = segment.GetRepresentation(binary_name())
         if image is None or image.IsEmpty() or image.GetPointData().GetScalars() is None:
             continue
-        most = int(image.GetScalarRange()[1])
-        name, table = layers.setdefault(
-            image.__this__, (segment_id, np.zeros(max(most, segment.GetLabelValue()) + 1, kind))
-        )
-        if len(table) <= segment.GetLabelValue():
-            table = np.concatenate([table, np.zeros(segment.GetLabelValue() + 1 - len(table), kind)])
-            layers[image.__this__] = (name, table)
-        table[segment.GetLabelValue()] = number
+        if image.__this__ not in layers:
+            layers[image.__this__] = (segment_id, np.zeros(_values_of(image), kind))
+        layers[image.__this__][1][segment.GetLabelValue()] = number
     return list(layers.values())
+
+
+def _values_of(image: slicer.vtkOrientedImageData) -> int:
+    """How many label values there may be in a layer: by its type, since looking through it takes long."""
+    kind = voxels_of(image).dtype
+    return np.iinfo(kind).max + 1 if kind.itemsize <= 2 else int(image.GetScalarRange()[1]) + 1

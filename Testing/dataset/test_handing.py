@@ -51,6 +51,7 @@ def test_the_program_answers_in_one_line(tmp_path: Path) -> None:
     folder = parcel_in(tmp_path / "parcel", tmp_path / "set")
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(folder)], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["revision"] == 1
+    assert not folder.exists(), "it may be large"
 
 
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path) -> None:
