@@ -61,7 +61,7 @@ class Journal:
             slicer.vtkSegmentation.SourceRepresentationModified,
         ):
             self._watch.on(segmentation, event, self.changedSoon)
-        self._soon.start()
+        self._look()  # at once: what comes after it is the user's
 
     def close(self) -> None:
         self._soon.stop()
@@ -112,17 +112,21 @@ class Journal:
             segment=self._nameOf(written[0].segment_id) if len(written) == 1 else "",
             added=sum(one.added for one in written),
             removed=sum(one.removed for one in written),
-            when=now(),
         )
         segment = written[0].segment_id if len(written) == 1 else ""
         if suggestion.expected:
             self.history.expected, self.history.absent = tuple(suggestion.expected), tuple(suggestion.absent)
+        self.did(step, segment)
+
+    def did(self, step: Step, segment: str) -> None:
+        """Right after anything was done to segments that is not by hand."""
+        when = now()
 
         def noting() -> Generator[None, Any, None]:
             before = self._state
             self._state = yield from looking(self.node, before)
             counts = yield from changes(before, self._state)
-            self.history.accept(step, segment, counts, self._state.key)
+            self.history.accept(replace(step, when=when), segment, counts, self._state.key)
             self._results[self._state.key] = self._state
             self._keep()
 

@@ -14,7 +14,7 @@ from SSLSegmentationLib import __version__
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.atomic import replacing
 
-Operation = Literal["segment", "prompt", "refine", "propagate", "paint", "import"]
+Operation = Literal["segment", "prompt", "refine", "propagate", "split", "paint", "import"]
 Outcome = Literal["accepted", "rejected", "undone", "redone"]
 
 

@@ -235,3 +235,28 @@ def test_folder_and_name_are_remembered(bench: Bench, tmp_path: Path) -> None:
     bench.ui.exportByEdit.text = "reader 2"
     assert qt.QSettings().value("SSLSegmentation/Export/Folder") == str(tmp_path)
     assert qt.QSettings().value("SSLSegmentation/Export/By") == "reader 2"
+
+
+def test_splitting_is_told_and_is_nothing_by_hand(bench: Bench, tmp_path: Path) -> None:
+    from SSLSegmentationLib.proposal import Proposal
+
+    scan, _truth = phantom()
+    bench.load(scan)
+    segment = bench.new_segment()
+    bits = np.zeros((6, 8, 20), dtype=bool)
+    bits[:, :, :8] = bits[:, :4, 12:] = True
+    bench.work._writer.accept(
+        Proposal((slice(10, 16), slice(20, 28), slice(20, 40)), bits, np.zeros_like(bits), 1.0), segment
+    )
+    settle(bench)
+    assert bench.work.journal.history.painted(segment) == bits.sum(), "so far it is as if it had been painted"
+    bench.app.click(bench.ui.splitButton)
+    bench.wait_idle()
+    assert bench.segments.GetNumberOfSegments() == 2
+    assert "2 segments" in export(bench, tmp_path / "set")
+    provenance = told(tmp_path / "set")
+    assert [(step.operation, step.outcome) for step in provenance.history] == [
+        ("paint", "accepted"),
+        ("split", "accepted"),
+    ]
+    assert provenance.by_hand == 0

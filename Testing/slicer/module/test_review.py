@@ -1,4 +1,4 @@
-"""The work list, through the window: two readers, corrections that are never lost, and what is remembered."""
+"""Reviewing the work list, through the window: two readers, corrections that are never lost, what is remembered."""
 
 from __future__ import annotations
 
