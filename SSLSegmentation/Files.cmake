@@ -17,7 +17,6 @@ set(MODULE_PYTHON_SCRIPTS
   SSLSegmentationUI/ModelChoice.py
   SSLSegmentationUI/ModelSection.py
   SSLSegmentationUI/Models.py
-  SSLSegmentationUI/OneSide.py
   SSLSegmentationUI/OpenScan.py
   SSLSegmentationUI/Panel.py
   SSLSegmentationUI/Parameters.py

@@ -33,7 +33,6 @@ from SSLSegmentationUI.Engine import Engine
 from SSLSegmentationUI.Errand import Errand
 from SSLSegmentationUI.Glimpses import Glimpses
 from SSLSegmentationUI.Journal import Journal
-from SSLSegmentationUI.OneSide import onSide
 from SSLSegmentationUI.OpenScan import OpenScan
 from SSLSegmentationUI.Suggestion import (
     Suggestion,
@@ -188,15 +187,12 @@ class Work:
                 plane=plane,
                 window=window_of(self.scanNode),
                 max_frames=slices,
+                direction=_direction(plane, towards),
                 locked=self._lockedName(*segmentIds),
                 keep_others=self._keepsOthers(),
             )
             found = yield from self._asked(request, segmentIds)
             proposals = dict(found.segments)
-            if towards is not None:
-                for one, proposal in proposals.items():
-                    proposals[one] = onSide(proposal, self._scan.volume, plane, towards)
-                    yield
             told = {"kind": "slice", "plane": plane_json(plane), "slices": slices}
             told["towards"] = None if towards is None else [float(part) for part in towards]
             step = Step("propagate", "accepted", prompts=(told,), model=self.modelOf(model))
@@ -263,6 +259,8 @@ class Work:
             return (yield from self.journal.accepting(self._writer.splitting(segmentId)))
 
         def done(ids: list[str]) -> None:
+            if len(ids) > 1:
+                self.journal.did(Step("split", "accepted", name), segmentId)
             self._end(Message(f"{name} was split into {len(ids)} segments." if len(ids) > 1 else ONE_PART.format(name)))
 
         self._begin("Split", steps(), done)
@@ -428,6 +426,12 @@ class Work:
     def _said(self, proposals: dict[str, Proposal]) -> str:
         names = {one: segment_of(self.segmentationNode, one).GetName() for one in proposals}
         return describeProposals(proposals, names, self._scan.volume)
+
+
+def _direction(plane: Plane, towards: np.ndarray | None) -> str:
+    if towards is None:
+        return "both"
+    return "up" if plane.normal @ towards > 0 else "down"
 
 
 def stampOf(node: Any, segmentId: str) -> tuple[Any, ...]:

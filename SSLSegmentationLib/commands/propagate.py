@@ -35,6 +35,9 @@ def propagate(
     axis: str = corrected.AXIS,
     normal: str = typer.Option(None, "--normal", help="R,A,S: slices at a right angle to any direction instead."),
     max_slices: int = typer.Option(None, "--max-slices", min=1, help="Go no further than this in each direction."),
+    direction: str = typer.Option(
+        "both", "--direction", help="up: only to slices with larger numbers; down: with smaller ones; or both."
+    ),
     stride: int = typer.Option(
         None, "--stride", min=1, help="Look at every second (third, …) slice and draw the others between."
     ),
@@ -46,7 +49,7 @@ def propagate(
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
-    """Spread drawn slices through the scan, in both directions, until the object ends.
+    """Spread drawn slices through the scan, both ways or one way, until the object ends.
 
     Drawn slices are kept to the last voxel, and other segments keep theirs. Without a model that takes prompts, the
     grey values of the segment are followed, which suits what stands out from its surroundings.
@@ -77,6 +80,7 @@ def propagate(
             network,
             window=corrected.window_from(window),
             rule=replace(following.GREY_RULE if network is None else following.DEFAULT_RULE, max_frames=max_slices),
+            direction=direction,
             stride=stride,
             redo=redo,
             kept=opened.kept(list(chosen)),

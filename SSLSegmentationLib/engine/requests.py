@@ -67,6 +67,8 @@ class PropagateRequest:
     window: tuple[float, float] | None = None
     max_frames: int | None = None
     """How many slices are looked at in each direction."""
+    direction: str = "both"
+    """"up" or "down" for one way only: up is along the normal of `plane`, or else where the numbers of slices grow."""
     stride: int | None = None
     """Look at every second (third, …) slice and draw the others between."""
     redo: int | None = None

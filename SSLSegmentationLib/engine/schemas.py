@@ -107,6 +107,10 @@ def schemas() -> SimpleNamespace:
         plane: Annotated[Plane | None, Field(default=None, description="The drawn slice, as the view showed it.")]
         window: look
         max_frames: Annotated[count | None, Field(default=None, description="How far to go in each direction.")]
+        direction: Annotated[
+            Literal["both", "up", "down"],
+            Field(default="both", description="Up: along the plane's normal, or else where slice numbers grow."),
+        ]
         stride: Annotated[count | None, Field(default=None, description="Look at every n-th slice only.")]
         redo: Annotated[
             at | None, Field(default=None, description="A corrected slice: what lies beyond is done again.")

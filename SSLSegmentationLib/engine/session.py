@@ -311,6 +311,7 @@ def _propagate(session: Session, request: PropagateRequest, tick: Tick) -> Gener
         session.models.promptable(request.model) if request.model else None,
         window=_window(request.window),
         rule=replace(DEFAULT_RULE if request.model else GREY_RULE, max_frames=request.max_frames),
+        direction=_direction(stack, request),
         stride=request.stride,
         redo=request.redo,
         kept=_kept(session, request.segments, request),
@@ -329,6 +330,12 @@ def _stack(session: Session, request: RefineRequest | PropagateRequest) -> Stack
     if request.axis not in (0, 1, 2):
         raise InputError(f"There is no axis {request.axis}: choose 0, 1 or 2 for k, j or i.")
     return slices_along(session.volume, request.axis)
+
+
+def _direction(stack: Stack, request: PropagateRequest) -> str:
+    """The slices of a stack may be counted against the normal of the plane that they lie beside."""
+    counted_down = request.plane is not None and request.plane.normal @ stack.first.normal < 0
+    return {"up": "down", "down": "up"}.get(request.direction, request.direction) if counted_down else request.direction
 
 
 def _chosen(session: Session, names: Sequence[str]) -> dict[str, Cropped]:

@@ -1,4 +1,4 @@
-"""Spread what is drawn on one or several slices through the scan, in both directions, until the object ends."""
+"""Spread what is drawn on one or several slices through the scan, both ways or one way, until the object ends."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ _THIN_MM = 1.5  # slices up to this far apart may be looked at one by one …
 _MOST_FRAMES = 200  # … if there are not more than this
 _LEAKED_DOUBT = 0.5  # of the last slice before a leak, at least
 _MOST_SEEDS = 8  # known slices that a model is told of at once: each takes memory and time for as long as it follows
+
+BOTH, UP, DOWN = "both", "up", "down"
+DIRECTIONS = (BOTH, UP, DOWN)
+"""Up is where the numbers of the slices grow."""
 
 DEFAULT_RULE = StopRule()
 GREY_RULE = StopRule(least_score=0.5)
@@ -71,6 +75,7 @@ def propagate(
     *,
     window: Window | None = None,
     rule: StopRule | None = None,
+    direction: str = BOTH,
     crop: bool = True,
     stride: int | None = None,
     redo: int | None = None,
@@ -80,7 +85,8 @@ def propagate(
     """Follow the segments from the slices on which they are known to the rest of the stack.
 
     A slice is a known one for each segment that has voxels on it, and these are kept to the last voxel. Slices between
-    two known ones are found from the nearer; where the way from there ends early, the other goes on to meet it.
+    two known ones are found from the nearer; where the way from there ends early, the other goes on to meet it. With
+    one `direction` each known slice is followed that way only, and the segment stays as it is on its other side.
 
     What hangs together with the known slices is replaced by what is found; parts of a segment that lie apart stay. With
     `redo`, a known slice that was corrected, only what lies beyond it is done again, seen from the next known one, and
@@ -90,6 +96,8 @@ def propagate(
     each second (third, …) slice only, and draws the others between; by default it does so for many thin slices. Without
     a model the grey values are followed; a model that only takes prompts is handed each slice's mask for the next.
     """
+    if direction not in DIRECTIONS:
+        raise InputError(f"{direction} is no direction: choose {', '.join(DIRECTIONS[:-1])} or {DIRECTIONS[-1]}.")
     kept = kept or {}
     rule = rule or (GREY_RULE if model is None else DEFAULT_RULE)
     window = window or window_of(stack.volume)
@@ -98,7 +106,7 @@ def propagate(
         segment: Drawn(stack, segments[segment], seeds, tick) for seeds, names in groups.items() for segment in names
     }
     kept = {segment: _with_drawn(kept.get(segment, NOTHING_KEPT), segment, drawn) for segment in drawn}
-    ways = {seeds: _passes(seeds, stack, stride, redo) for seeds in groups}
+    ways = {seeds: _passes(seeds, stack, stride, redo, direction) for seeds in groups}
     count = sum(len(one.order) for passes in ways.values() for one in passes)
     allowed = _allowed(stack, segments, kept)
     result = Propagation({})
@@ -107,7 +115,7 @@ def propagate(
     def looked(n: int, at: Crop) -> np.ndarray:
         return picture(stack.volume, part_of(stack.plane(n), at.rows, at.columns), window)
 
-    done = 0
+    done, count = 0, max(1, count)
     for seeds, names in groups.items():
         known = {n: {segment: stack.look(segments[segment], n) for segment in names} for n in seeds}
         shape = stack.first.shape
@@ -152,7 +160,10 @@ def propagate(
     share_out(drawn, {segment: {n: one.patch for n, one in its.items()} for segment, its in found.items()})
     for segment, its in found.items():
         whole = assembled(
-            drawn[segment], {n: one.patch for n, one in its.items()}, _redone(segment, groups, stack, redo), tick
+            drawn[segment],
+            {n: one.patch for n, one in its.items()},
+            _redone(segment, groups, stack, redo, direction),
+            tick,
         )
         areas = np.array([max(1, int(one.patch.mask.sum())) for one in its.values()])
         scores = np.array([one.score for one in its.values()])
@@ -186,10 +197,11 @@ def _groups(
     return groups
 
 
-def _passes(seeds: tuple[int, ...], stack: Stack, stride: int | None, redo: int | None) -> list[_Pass]:
+def _passes(seeds: tuple[int, ...], stack: Stack, stride: int | None, redo: int | None, direction: str) -> list[_Pass]:
     """The ways to go: from known slices outwards, and between two of them from both sides to the middle.
 
-    The second way between two known slices is the whole gap, so that it can go on where the first has ended early.
+    The second way between two known slices is the whole gap, so that it can go on where the first has ended early; and
+    so is the only one, where one direction is wanted.
     """
     passes = []
     for low, high in zip((-1, *seeds), (*seeds, stack.count), strict=True):
@@ -201,10 +213,10 @@ def _passes(seeds: tuple[int, ...], stack: Stack, stride: int | None, redo: int 
         elif high == stack.count:
             passes.append(_Pass(low, tuple(range(low + step, high, step))))
         else:
-            middle = (low + high) // 2
+            middle = (low + high) // 2 if direction == BOTH else high - 1
             passes.append(_Pass(low, tuple(range(low + step, middle + 1, step))))
             passes.append(_Pass(high, tuple(range(high - step, low, -step))))
-    return [one for one in passes if one.order]
+    return [one for one in passes if one.order and direction in (BOTH, UP if one.step > 0 else DOWN)]
 
 
 def _beyond(redo: int, seeds: tuple[int, ...], low: int, high: int) -> bool:
@@ -218,7 +230,9 @@ def _beyond(redo: int, seeds: tuple[int, ...], low: int, high: int) -> bool:
     return (high == redo) if came_from > redo else (low == redo)
 
 
-def _redone(segment: str, groups: Mapping[tuple[int, ...], list[str]], stack: Stack, redo: int | None) -> list[int]:
+def _redone(
+    segment: str, groups: Mapping[tuple[int, ...], list[str]], stack: Stack, redo: int | None, direction: str
+) -> list[int]:
     """The slices that a correction makes void, whether or not something is found on them now."""
     if redo is None:
         return []
@@ -226,7 +240,7 @@ def _redone(segment: str, groups: Mapping[tuple[int, ...], list[str]], stack: St
     return [
         n
         for low, high in zip((-1, *seeds), (*seeds, stack.count), strict=True)
-        if _beyond(redo, seeds, low, high)
+        if _beyond(redo, seeds, low, high) and direction in (BOTH, UP if low == redo else DOWN)
         for n in range(low + 1, high)
     ]
 

@@ -185,6 +185,16 @@ def test_a_drawn_slice_is_spread_to_the_whole_object(
     assert ("grey values" in done.stderr) == (not model)
 
 
+def test_one_way_leaves_the_other_side_empty(scan: Volume, scan_file: Path, ball: np.ndarray, tmp_path: Path) -> None:
+    drawn = ball & (np.arange(18) == 9)[:, None, None]
+    before, out = save(tmp_path / "before.seg.nrrd", scan, drawn), tmp_path / "results"
+    done = sslseg("propagate", scan_file, before, "-o", out, "--direction", "up")
+    assert done.exit_code == 0, done.output
+    assert not found(out)[:9].any()
+    assert found(out)[10:].any()
+    assert {end["step"] for end in json.loads((out / "report.json").read_text())["ends"]} == {1}
+
+
 def test_slices_may_lie_across_any_direction(scan: Volume, scan_file: Path, ball: np.ndarray, tmp_path: Path) -> None:
     from SSLSegmentationLib.prompting.stack import slices_across
 
@@ -212,6 +222,7 @@ def test_slices_may_lie_across_any_direction(scan: Volume, scan_file: Path, ball
         (["propagate", "SCAN", "DRAWN", "--slices", "40"], "no slice 40: choose from 0 to 17"),
         (["propagate", "SCAN", "DRAWN", "--slices", "0"], "is not drawn on slice 0"),
         (["propagate", "SCAN", "DRAWN", "-s", "liver"], 'no segment "liver": choose one of these: ball, other'),
+        (["propagate", "SCAN", "DRAWN", "--direction", "left"], "left is no direction: choose both, up or down"),
         (["propagate", "SCAN", "DRAWN", "--axis", "z"], "none of k, j and i"),
         (["propagate", "SCAN", "DRAWN", "--axis", "k", "--normal", "1,0,0"], "not both"),
         (["propagate", "SCAN", "ELSEWHERE"], "does not lie on the grid of patient"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from SSLSegmentationLib.engine.calls import accept
 from SSLSegmentationLib.engine.client import Client, RemoteSession, client_of
@@ -16,7 +17,7 @@ from SSLSegmentationLib.engine.launch import LocalEngine
 from SSLSegmentationLib.engine.requests import PropagateRequest, RefineRequest
 from SSLSegmentationLib.engine.session import Session
 from SSLSegmentationLib.errors import Cancelled, InputError
-from SSLSegmentationLib.plane import slice_plane
+from SSLSegmentationLib.plane import Plane, slice_plane
 from SSLSegmentationLib.prompting.stack import slices_along
 from SSLSegmentationLib.prompts import BoxPrompt, PointPrompt
 from SSLSegmentationLib.proposal import Cropped, Proposal
@@ -104,6 +105,31 @@ def test_propagating_says_where_it_ended_and_is_accepted_in_the_engine_too(clien
     assert again.segments["a"].mask.size == 0
     here.accept(wanted)
     assert within_a_voxel(here.segments["a"].within(everywhere(VOLUME)), BRIGHT)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["plane", "plane seen from behind"])
+@pytest.mark.parametrize("straight", [True, False])
+def test_up_is_along_the_normal_of_the_plane(client: Client, straight: bool, turned: bool) -> None:
+    remote, here = both(client, a=drawn(15))
+    plane = slice_plane(VOLUME, 0, 15)
+    if turned:
+        plane = Plane(plane.pixel_to_ras[:, [1, 0, 2, 3]] * (1, 1, -1, 1), plane.shape[::-1])
+    if not straight:
+        tilt = np.eye(4)
+        tilt[:3, :3] = Rotation.from_rotvec(0.02 * plane.pixel_to_ras[:3, 0]).as_matrix()
+        middle = VOLUME.to_ras((np.array(VOLUME.shape[::-1]) - 1) / 2)
+        tilt[:3, 3] = middle - tilt[:3, :3] @ middle
+        plane = Plane(tilt @ plane.pixel_to_ras, plane.shape)
+    along = {}
+    for direction in ("up", "down"):
+        request = PropagateRequest(("a",), plane=plane, model="bright", window=SEEN, direction=direction)
+        found = remote.propagate(request).segments["a"]
+        assert same(found, here.propagate(request).segments["a"])
+        k, j, i = np.nonzero(found.added)
+        start = [side.start for side in found.box]
+        places = VOLUME.to_ras(np.stack([i + start[2], j + start[1], k + start[0]], axis=-1).astype(float))
+        along[direction] = float(((places - plane.pixel_to_ras[:3, 3]) @ plane.normal).mean())
+    assert along["down"] < 0 < along["up"]
 
 
 def test_what_the_tick_raises_ends_it_and_nothing_has_changed(client: Client) -> None:

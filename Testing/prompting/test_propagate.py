@@ -118,6 +118,50 @@ def test_all_known_slices_are_told_and_a_gap_is_filled_from_both_sides() -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("direction", "orders"),
+    [("up", [range(11, 18), range(19, 30)]), ("down", [range(9, -1, -1), range(17, 10, -1)])],
+)
+def test_one_way_asks_for_no_slice_of_the_other(direction: str, orders: list[range]) -> None:
+    volume, bright = ellipsoid()
+    stack = slices_along(volume, 0)
+    model, segment = Spread(), drawn_on(stack, bright, 10, 18)
+    found, result, _ = spread_out(stack, segment, [10, 18], model, direction=direction)
+    assert [order for order, _ in model.calls] == [tuple(order) for order in orders]
+    assert {end.step for end in result.ends} == {1 if direction == "up" else -1}
+    other_side = slice(0, 10) if direction == "up" else slice(19, 30)
+    assert not found[other_side].any()
+    assert not (found & ~bright).any()
+
+
+def test_one_way_and_the_other_make_both_and_leave_what_lies_behind() -> None:
+    volume, bright = ellipsoid()
+    stack = slices_along(volume, 0)
+    behind = bright.copy()
+    behind[15:] = False
+    behind[5:14] ^= np.random.default_rng(0).random(behind[5:14].shape) < 0.01
+    behind[15] = bright[15]
+    up, _, _ = spread_out(stack, Cropped.of(behind), [15], direction="up")
+    assert (up[:16] == behind[:16]).all()
+    assert within_a_voxel(up[15:], bright[15:])
+    one = drawn_on(stack, bright, 15)
+    both, upwards, downwards = (spread_out(stack, one, [15], direction=way)[0] for way in ("both", "up", "down"))
+    assert (both == (upwards | downwards)).all()
+    assert not (upwards & downwards)[np.arange(30) != 15].any()
+
+
+def test_there_is_no_way_on_from_the_last_slice_and_no_other_direction() -> None:
+    volume, _ = ellipsoid()
+    bright = np.ones(volume.shape, dtype=bool)
+    stack = slices_along(volume, 0)
+    segment = drawn_on(stack, bright, 29)
+    found, result, partial = spread_out(stack, segment, [29], direction="up")
+    assert (found == segment.within(everywhere(volume))).all()
+    assert result.ends == partial == []
+    with pytest.raises(InputError, match="sideways is no direction: choose both, up or down"):
+        spread_out(stack, segment, [29], direction="sideways")
+
+
 def test_where_one_side_ends_early_the_other_goes_on() -> None:
     """From a small tip the object grows so fast that it looks like a leak; from the other side it is plain."""
     bright = np.zeros((12, 40, 40), bool)

@@ -1,4 +1,4 @@
-"""Parts of the module that can be looked at alone: errands, what is shown while a job runs, one side of a slice."""
+"""Parts of the module that can be looked at alone: errands, what is shown while a job runs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SSLSegmentationLib.errors import Cancelled
-from SSLSegmentationLib.plane import slice_plane
 from SSLSegmentationLib.proposal import Cropped, Proposal
-from SSLSegmentationLib.volume import Volume
 from Testing.slicer.module.bench import Bench
 
 SHAPE = (6, 7, 8)
@@ -50,26 +48,6 @@ def test_glimpses_are_put_together(first: Any, second: Any) -> None:
         expected = Cropped(a.box, getattr(a, name)).within(whole)
         expected[b.box] = getattr(b, name)
         assert (Cropped(both.box, getattr(both, name)).within(whole) == expected).all()
-
-
-@settings(deadline=None, max_examples=40)
-@given(box=sides(), axis=st.integers(0, 2), index=st.integers(0, 5), seed=st.integers(0, 9))
-def test_one_side_of_a_slice_and_the_other_make_the_whole(box: Any, axis: int, index: int, seed: int) -> None:
-    from SSLSegmentationUI.OneSide import onSide
-
-    rng = np.random.default_rng(seed)
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] * (0.7, 0.9, 2.5)
-    volume = Volume(np.zeros(SHAPE, np.int16), matrix)
-    plane, whole = slice_plane(volume, axis, index), proposal(seed, box)
-    up, down = (onSide(whole, volume, plane, sign * plane.normal) for sign in (1, -1))
-    grid = tuple(slice(0, n) for n in SHAPE)
-    changed = Cropped(whole.box, whole.mask ^ whole.before).within(grid)
-    sides = [Cropped(one.box, one.mask ^ one.before).within(grid) for one in (up, down)]
-    on_the_slice = np.zeros(SHAPE, dtype=bool)
-    on_the_slice[tuple(slice(index, index + 1) if n == axis else slice(None) for n in range(3))] = True
-    assert not (sides[0] & sides[1]).any()
-    assert (sides[0] | sides[1] == changed & ~on_the_slice).all()
 
 
 class Later:
