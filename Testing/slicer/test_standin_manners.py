@@ -250,3 +250,16 @@ def test_the_watchdog_tells_how_long_the_loop_stood_still_and_where(slicer_app: 
     assert idle.longest < busy.longest
     assert busy.longest > 0.11
     assert "slow_handler" in busy.where
+
+
+def test_settings_are_those_of_the_stand_in_and_not_of_whoever_runs_the_tests(slicer_app: Driver) -> None:
+    import qt
+    import slicer
+
+    file = Path(qt.QSettings().fileName())
+    assert file == Path(slicer.app.userSettings().fileName())
+    assert slicer_app.application._folder in file.parents
+    qt.QSettings().setValue("Test/Name", "value")
+    assert slicer.app.userSettings().value("Test/Name") == "value"
+    slicer_app.reset()
+    assert qt.QSettings().value("Test/Name") is None

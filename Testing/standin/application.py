@@ -35,7 +35,7 @@ class qSlicerApplication(QtWidgets.QApplication):
         self._core = core
         self._folder = folder
         self._files = files
-        self._settings = QtCore.QSettings(str(folder / "Slicer.ini"), QtCore.QSettings.Format.IniFormat)
+        self._settings = _settings_in(folder)
         self._modules = qSlicerModuleManager()
         self._layout = qSlicerLayoutManager(core.scene, core.logic)
         self._window = qSlicerMainWindow(self._layout.viewport())
@@ -129,3 +129,15 @@ def fusion_palette() -> QtGui.QPalette:
     for which in (role.WindowText, role.Text, role.ButtonText):
         palette.setColor(group.Disabled, which, QtGui.QColor("#9a9a9a"))
     return palette
+
+
+def _settings_in(folder: Path) -> QtCore.QSettings:
+    """The settings of this application, which `QSettings()` gives everybody, as in Slicer; the user's own are safe."""
+    kind = QtCore.QSettings.Format.IniFormat
+    QtCore.QSettings.setDefaultFormat(kind)
+    QtCore.QSettings.setPath(kind, QtCore.QSettings.Scope.UserScope, str(folder))
+    QtCore.QCoreApplication.setOrganizationName("slicer.org")
+    QtCore.QCoreApplication.setApplicationName("Slicer")
+    settings = QtCore.QSettings()
+    settings.setFallbacksEnabled(False)
+    return settings
