@@ -85,6 +85,15 @@ def test_pretraining_is_followed_by_training_from_it(work: Path) -> None:
     assert Run(work / "after").recipe.start == str(work / "before")
 
 
+def test_pretraining_hides_the_same_labels_as_training(work: Path) -> None:
+    same = (*SETS, "--steps", 1, "--folds", 4, "--labelled", 2)
+    run("pretrain", work, "--out", work / "before", "--method", "models_genesis", *same)
+    run("train", work, "--out", work / "after", "--from", work / "before", "--preset", "finetune", *same)
+    before, after = Run(work / "before").split, Run(work / "after").split
+    assert len(before.labelled) == 2
+    assert before == after
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -74,5 +74,5 @@ def test_a_wrong_preset_is_told_with_its_file(tmp_path: Path, text: str, told: s
 
 
 def test_a_preset_that_is_not_there_is_told_with_those_that_are() -> None:
-    with pytest.raises(InputError, match=r'no preset "fast".*default, paper'):
+    with pytest.raises(InputError, match=r'no preset "fast".*default, finetune, paper'):
         load("supervised", "fast")

@@ -28,6 +28,10 @@ PRECISION = typer.Option(None, help="auto, f32, bf16 or f16; short for --set pre
 FOLDS = typer.Option(5, "--folds", min=0, help="Parts the labelled patients are dealt into; 0 holds nobody back.")
 FOLD = typer.Option(0, "--fold", min=0, help="Which of the parts is held back for validation.")
 TEST = typer.Option(0.0, "--test", min=0.0, max=0.9, help="Part of the patients held back for the test alone.")
+LABELLED = typer.Option(
+    None, "--labelled", min=1, help="Only so many labelled cases keep their labels; the others become unlabelled."
+)
+FIRST = typer.Option(False, "--first", help="With --labelled: the first by name instead of drawn ones.")
 SPLIT = typer.Option(None, "--split", help="A split.json of another run, to train on the same cases.")
 PROCESSES = typer.Option(1, "--processes", min=1, help="Cases that are prepared at the same time.")
 
@@ -38,10 +42,8 @@ def train(
     method: str = typer.Option("supervised", "--method", "-m", help="See the list below."),
     preset: str = PRESET,
     changes: list[str] = SET,
-    labelled: int = typer.Option(
-        None, min=1, help="Train on only so many labelled cases; the others become unlabelled. All by default."
-    ),
-    first: bool = typer.Option(False, "--first", help="With --labelled: the first by name instead of drawn ones."),
+    labelled: int = LABELLED,
+    first: bool = FIRST,
     start: str = typer.Option("", "--from", help="Begin with the weights of a run, a pre-training or a model package."),
     steps: int = STEPS,
     seed: int = SEED,
@@ -71,6 +73,8 @@ def pretrain(
     method: str = typer.Option(..., "--method", "-m", help="See the list below."),
     preset: str = PRESET,
     changes: list[str] = SET,
+    labelled: int = LABELLED,
+    first: bool = FIRST,
     steps: int = STEPS,
     seed: int = SEED,
     device: str = DEVICE,
@@ -84,11 +88,12 @@ def pretrain(
 ) -> None:
     """Learn features from scans before any label is looked at; `train --from RUN` starts from them.
 
-    Cases of the validation and test parts are left out here as well, so give the same folds and seed as in `train`.
+    Cases of the validation and test parts are left out here as well, so give the same folds and seed as in `train`; and
+    the same --labelled, for the methods that look at what labels tell (polycl o and m).
     """
     shorts = {"steps": steps, "seed": seed, "device": device, "precision": precision}
     given = [*(changes or ()), *(f"training.{key}={value}" for key, value in shorts.items() if value is not None)]
-    dealt = {"folds": folds, "fold": fold, "test": test, "seed": split_seed}
+    dealt = {"folds": folds, "fold": fold, "labelled": labelled, "first": first, "test": test, "seed": split_seed}
     _begin(plan, out, method, preset, given, dealt, split, "", processes, pretraining=True)
 
 

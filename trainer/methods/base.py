@@ -87,7 +87,7 @@ class Method(LightningModule):
         """Called when the optimiser has made this step: averages of weights and the like are moved here."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for the optimiser; "rate" in one scales its learning rate."""
+        """Groups for the optimiser; "rate" in one scales its learning rate, over the part "until" of the training."""
         return [{"params": [parameter for parameter in self.parameters() if parameter.requires_grad]}]
 
     # What follows is the same for all methods.

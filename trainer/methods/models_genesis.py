@@ -1,7 +1,8 @@
 """Models Genesis (Zhou et al., MICCAI 2019), the baseline: restore patches whose appearance was spoilt.
 
 Voxels are shuffled, grey values sent through a curve, blocks painted over; encoder and decoder learn what the anatomy
-must have looked like. With `everywhere` off, only spoilt voxels count.
+must have looked like. With `everywhere` off, only spoilt voxels count. What is watched beside is the error of giving
+the spoilt patch back as it is: as long as the restoration is not below it, nothing has been learnt.
 """
 
 from __future__ import annotations
@@ -86,10 +87,13 @@ class ModelsGenesis(Method):
     def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         restored = self.restorer(self.backbone.features(batch["spoilt"])["feat"])
         counted = torch.ones_like(batch["touched"]) if self.settings.everywhere else batch["touched"]
-        return {"restoration": restoration_error(restored, batch["image"], counted)}
+        return {
+            "restoration": restoration_error(restored, batch["image"], counted),
+            "watched/given_back": restoration_error(batch["spoilt"], batch["image"], counted),
+        }
 
     def weights(self, step: int) -> dict[str, float]:
-        return {"restoration": 1.0}
+        return {"restoration": 1.0, "watched/given_back": 0.0}
 
     def transferable(self) -> dict[str, Tensor]:
         return state_behind(self.backbone, "feat")

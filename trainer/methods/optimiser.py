@@ -62,7 +62,8 @@ class Optimiser:
     schedule: Schedule = field(default_factory=Schedule)
 
     def __call__(self, groups: Iterable[dict[str, Any]], *, fused: bool = False) -> torch.optim.Optimizer:
-        """The torch optimiser of parameter groups; a group's `rate` (1 if it has none) scales its learning rate."""
+        """The torch optimiser of parameter groups. A group's `rate` (1 if it has none) scales its learning rate, for
+        good, or for the part of the training that `until` says."""
         groups = [{"rate": 1.0, **group} for group in groups]
         common = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
         if self.name == "sgd":
@@ -73,5 +74,6 @@ class Optimiser:
         """Give the optimiser the learning rate of a step. Nothing is remembered, so a resumed run is the same."""
         rate = self.lr * self.schedule(step, steps)
         for group in optimiser.param_groups:
-            group["lr"] = rate * group["rate"]
+            slowed = step < group.get("until", 1.0) * steps
+            group["lr"] = rate * (group["rate"] if slowed else 1.0)
         return rate

@@ -11,6 +11,7 @@ from trainer.methods.base import Batch, Method
 from trainer.methods.optimiser import Optimiser, Schedule
 from trainer.networks import Backbone, build
 from trainer.parts.losses import supervised
+from trainer.parts.transfer import trained_by
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +34,11 @@ class Settings:
     """Patches in a step; 0: as many as the plan says."""
     cross_entropy: float = 1.0
     dice: float = 1.0
+    encoder_rate: float = 1.0
+    """What the encoder's learning rate is multiplied with at first, so that a new decoder does not spoil what it was
+    taught before."""
+    encoder_until: float = 0.1
+    """The part of the training for which that holds."""
 
 
 class Supervised(Method):
@@ -66,6 +72,16 @@ class Supervised(Method):
 
     def weights(self, step: int) -> dict[str, float]:
         return {"cross_entropy": self.settings.cross_entropy, "dice": self.settings.dice}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        s = self.settings
+        if s.encoder_rate == 1:
+            return super().parameter_groups()
+        encoder = trained_by(self.backbone, "bottleneck")
+        slow, usual = [], []
+        for name, value in self.backbone.network.named_parameters():
+            (slow if name in encoder else usual).append(value)
+        return [{"params": slow, "rate": s.encoder_rate, "until": s.encoder_until}, {"params": usual}]
 
     def predictor(self) -> Backbone:
         return self.backbone

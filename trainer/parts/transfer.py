@@ -16,14 +16,14 @@ Output = Literal["bottleneck", "feat"]
 def freeze_the_rest(backbone: Backbone, output: Output) -> None:
     """Leave alone what an output is not made from: nothing trains it, and several processes would wait for its
     gradients."""
-    reached = _reached(backbone, output)
+    reached = trained_by(backbone, output)
     for name, value in backbone.network.named_parameters():
         value.requires_grad_(name in reached)
 
 
 def state_behind(backbone: Backbone, output: Output) -> dict[str, Tensor]:
     """The state of every layer that an output is made from, with running statistics; never the classifier."""
-    network, reached = backbone.network, _reached(backbone, output)
+    network, reached = backbone.network, trained_by(backbone, output)
     parameters = {name for name, _ in network.named_parameters()}
     layers = {name.rpartition(".")[0] for name in reached}
     return {
@@ -33,7 +33,7 @@ def state_behind(backbone: Backbone, output: Output) -> dict[str, Tensor]:
     }
 
 
-def _reached(backbone: Backbone, output: Output) -> set[str]:
+def trained_by(backbone: Backbone, output: Output) -> set[str]:
     """The parameters that an output is made from. Asked of the graph itself, so it holds for any network."""
     network = backbone.network
     was_training = network.training

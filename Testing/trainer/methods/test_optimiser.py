@@ -44,3 +44,14 @@ def test_a_group_scales_its_own_rate(name: str) -> None:
     optimiser = record([{"params": weights[:1]}, {"params": weights[1:], "rate": 0.1}])
     assert record.set_rate(optimiser, 5, 10) == pytest.approx(0.01)
     assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([0.01, 0.001])
+
+
+def test_a_group_may_be_slowed_for_the_first_part_of_the_training() -> None:
+    record = Optimiser("adamw", 0.01)
+    weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    optimiser = record([{"params": weights[:1], "rate": 0.1, "until": 0.1}, {"params": weights[1:]}])
+    rates = []
+    for step in (0, 9, 10, 99):
+        record.set_rate(optimiser, step, 100)
+        rates.append([group["lr"] for group in optimiser.param_groups])
+    assert rates == [pytest.approx(expected) for expected in ([1e-3, 0.01], [1e-3, 0.01], [0.01, 0.01], [0.01, 0.01])]

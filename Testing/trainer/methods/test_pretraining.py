@@ -247,6 +247,27 @@ def test_nothing_spoilt_gives_no_restoration_loss() -> None:
     assert check_finite(method, batch)["restoration"].item() == 0
 
 
+def test_restoring_gets_better_than_giving_back_what_was_spoilt() -> None:
+    """Smooth images, of which a third of the voxels is blank: their neighbours tell what was there."""
+    method = make("models_genesis", optimiser=Optimiser("adam", 1e-2))
+    for layer in method.modules():
+        if isinstance(layer, torch.nn.modules.dropout._DropoutNd):
+            layer.p = 0.0
+    random = torch.Generator().manual_seed(0)
+    batches = []
+    for _ in range(4):
+        coarse = 2 * torch.randn(4, 1, 2, 2, 2, generator=random)
+        clean = torch.nn.functional.interpolate(coarse, size=SIDES, mode="trilinear")
+        touched = torch.rand(clean.shape, generator=random) < 0.3
+        batches.append({"image": clean, "spoilt": torch.where(touched, 0.0, clean), "touched": touched})
+    before = method.terms(batches[0], 0)
+    assert before["restoration"] > before["watched/given_back"] > 0
+    train(method, batches * 25)
+    after = method.terms(batches[0], 0)
+    assert after["watched/given_back"] == before["watched/given_back"]
+    assert after["restoration"] < 0.5 * after["watched/given_back"]
+
+
 def check_finite(method: Method, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     method.zero_grad(set_to_none=True)
     terms = method.terms(batch, 50)
