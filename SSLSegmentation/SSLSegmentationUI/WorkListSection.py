@@ -39,13 +39,13 @@ class WorkListSection:
         self._by = ""
         self._case: Case | None = None
         self._then: Callable[[], None] | None = None
+        self._asking = False
         self._read: tuple[str, str] = ("", "")
         self._errand: Errand | None = None
         ui.caseList.setHeaderLabels(list(_COLUMNS))
         ui.workListPathEdit.currentPath = str(qt.QSettings().value(_FOLDER, "") or "")
-        ui.unexportedFrame.visible = False
         ui.workListPathEdit.connect("currentPathChanged(QString)", self._onFolder)
-        ui.workListSection.connect("contentsCollapsed(bool)", lambda collapsed: collapsed or self.read())
+        ui.workListSection.connect("contentsCollapsed(bool)", self._onCollapsed)
         ui.caseList.connect("itemDoubleClicked(QTreeWidgetItem*,int)", lambda item, column: self._onCase(item.text(0)))
         ui.nextCaseButton.connect("clicked()", self._openNext)
         ui.doneCaseButton.connect("clicked()", lambda: self._leave(lambda: self._finish("done")))
@@ -62,7 +62,8 @@ class WorkListSection:
         here = "" if self._item is not None else _("No case of the work list is open: press Next case.")
         still = _("Press Done, Skip or Give back first: a case is still open.") if self._item is not None else ""
         folder = "" if self._folder() else _("Choose the folder that sslseg batch has written.")
-        answer = _("Answer below first.") if self._then is not None else ""
+        answer = _("Answer below first.") if self._asking else ""
+        ui.unexportedFrame.visible = self._asking
         allow(ui.nextCaseButton, firstOf(busy, folder, still))
         for button in (ui.doneCaseButton, ui.skipCaseButton, ui.giveBackCaseButton):
             allow(button, firstOf(busy, here, answer))
@@ -77,8 +78,7 @@ class WorkListSection:
 
     def _forget(self) -> None:
         """The scene was closed, or the scan removed. The case is still this reader's: Next case opens it again."""
-        self._then, self._item, self._case = None, None, None
-        self._ui.unexportedFrame.visible = False
+        self._then, self._item, self._case, self._asking = None, None, None, False
 
     # The list
 
@@ -125,6 +125,11 @@ class WorkListSection:
         qt.QSettings().setValue(_FOLDER, path)
         self.read()
         self._work.tell(self._work.message)
+
+    def _onCollapsed(self, collapsed: bool) -> None:
+        if not collapsed:
+            self.read()
+            self._work.tell(self._work.message)  # what is folded out is all shown at first
 
     # Opening a case
 
@@ -213,11 +218,10 @@ class WorkListSection:
         return self._case is not None and self._work.segmentationNode is self._case.segmentation
 
     def _ask(self, then: Callable[[], None]) -> None:
-        self._then = then
+        self._then, self._asking = then, True
         self._ui.unexportedLabel.text = _("Your corrections of {name} are in no dataset yet.").format(
             name=self._item.name
         )
-        self._ui.unexportedFrame.visible = True
         self._work.tell(Message(""))
 
     def _onExportFirst(self) -> None:
@@ -249,8 +253,7 @@ class WorkListSection:
         self.read()
 
     def _stay(self) -> None:
-        self._then = None
-        self._ui.unexportedFrame.visible = False
+        self._then, self._asking = None, False
         self._work.tell(self._work.message)
 
     def _finish(self, state: Any) -> None:

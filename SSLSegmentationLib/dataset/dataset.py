@@ -40,6 +40,7 @@ from SSLSegmentationLib.volume import Volume
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(_[A-Za-z0-9.-]+)*")
 _CHANNEL_ENDING = re.compile(r".*_\d{4}")
 _MOST_LABELS = 255
+_PLACE_DIGITS = 4  # of a millimetre
 _OWN = "sslsegmentation"
 _ABOUT, _WRITING = "about.json", ".writing-"
 
@@ -106,7 +107,7 @@ class Dataset:
                     "export it into another dataset."
                 )
             labels = _with(_labels_in(described), (*expected, *case.names), self.folder.name)
-            scan = digest(case.scan)
+            scan = scan_identity(case.scan)
             name = self._name_for(case, scan)
             folder = self._write_revision(name, scan, case, labels)
             self._settled()
@@ -251,6 +252,11 @@ class Dataset:
 
     def _about(self, name: str, revision: int) -> dict[str, Any]:
         return json.loads((self.folder / "cases" / name / f"r{revision:04d}" / _ABOUT).read_text("utf-8"))
+
+
+def scan_identity(scan: Volume) -> str:
+    """By which a scan is known again, whatever program has read it: their last digits of its place differ."""
+    return digest(replace(scan, ijk_to_ras=np.round(scan.ijk_to_ras, _PLACE_DIGITS)))
 
 
 def _revisions(case: Path) -> list[Path]:

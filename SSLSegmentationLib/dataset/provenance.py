@@ -50,7 +50,7 @@ class Step:
 @dataclass(frozen=True)
 class Provenance:
     scan: str = ""
-    """SHA-256 of the scan's voxels and geometry; the dataset fills it in."""
+    """SHA-256 of the scan's voxels and of its geometry to a ten-thousandth of a millimetre; the dataset fills it in."""
     model: Model | None = None
     """What made the first labels."""
     history: tuple[Step, ...] = ()

@@ -204,3 +204,22 @@ def test_a_damaged_history_is_told_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "provenance.json").write_text("{", "utf-8")
     with pytest.raises(InputError, match=r"provenance.json cannot be read"):
         read_provenance(tmp_path / "provenance.json")
+
+
+def test_a_scan_is_known_again_whatever_program_has_read_it(tmp_path: Path) -> None:
+    """Slicer keeps spacing and directions apart, and the last digits of their product are not those of the file."""
+    case, dataset = a_case(), Dataset(tmp_path / "set")
+    dataset.add(case)
+    apart = case.scan.ijk_to_ras.copy()
+    apart[:3, :3] = case.scan.directions * case.scan.spacing
+    apart[:3, 3] += 3e-9
+    again = replace(case.scan, ijk_to_ras=apart)
+    assert (
+        dataset.add(replace(case, scan=again, labels=again.with_voxels(case.labels.voxels), uncertainty=None)).revision
+        == 2
+    )
+    moved = case.scan.ijk_to_ras.copy()
+    moved[:3, 3] += 0.01
+    other = replace(case.scan, ijk_to_ras=moved)
+    dataset.add(replace(case, scan=other, labels=other.with_voxels(case.labels.voxels), uncertainty=None))
+    assert len(dataset.cases) == 2

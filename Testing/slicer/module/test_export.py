@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import slicer
 
-from SSLSegmentationLib.dataset.dataset import Dataset
+from SSLSegmentationLib.dataset.dataset import Dataset, scan_identity
 from SSLSegmentationLib.dataset.provenance import Provenance
-from SSLSegmentationLib.identity import digest
 from SSLSegmentationLib.io.read import read_volume
 from Testing.dataset.cases import faults_of
 from Testing.slicer.module.bench import LIVER, PATIENCE, RIGHT_KIDNEY, Bench, middle_of, phantom, tilted
@@ -78,7 +77,7 @@ def test_an_oblique_case_tells_how_it_came_about(bench: Bench, tmp_path: Path) -
     assert "revision 1" in said
     assert faults_of(tmp_path / "set") == []
     provenance = told(tmp_path / "set")
-    assert provenance.scan == digest(read_volume_of(bench))
+    assert provenance.scan == scan_identity(read_volume_of(bench))
     assert provenance.by == "reader 1"
     assert provenance.by_hand >= changed
     assert provenance.model.id == "phantom-abdomen"

@@ -82,6 +82,7 @@ def test_the_next_case_is_opened_with_all_there_is(bench: Bench, results: Path) 
     assert [row[:2] for row in rows(bench)] == [("hard", "40.0 %"), ("middle", "10.0 %"), ("easy", "1.0 %")]
     assert rows(bench)[0][4] == "not found: cyst; cut off: liver"
     assert not bench.ui.doneCaseButton.enabled
+    assert not bench.ui.unexportedFrame.visible
     next_case(bench)
     assert bench.parameters.scan.GetName() == "hard"
     (segment,) = [one for one in bench.segments.GetSegmentIDs() if bench.mask(one).any()]
@@ -202,3 +203,28 @@ def test_a_folder_that_is_none_is_told(bench: Bench, tmp_path: Path) -> None:
     bench.ui.workListSection.collapsed = False
     bench.ui.workListPathEdit.currentPath = str(tmp_path / "nothing")
     bench.app.wait_until(lambda: "is not a folder" in bench.ui.caseNoteLabel.text)
+
+
+def test_a_dicom_series_is_opened_and_is_the_same_case_as_elsewhere(
+    bench: Bench, results: Path, tmp_path: Path
+) -> None:
+    from SSLSegmentationLib.dataset.dataset import scan_identity
+    from SSLSegmentationLib.io.read import read_volume
+    from Testing.io.test_dicom import write
+
+    scan = tilted(phantom()[0])
+    series = tmp_path / "series"
+    write(series, scan.with_voxels(scan.voxels.astype(np.int16)))
+    path = results / "hard" / "report.json"
+    report = json.loads(path.read_text("utf-8"))
+    report["source"] = {"path": str(series), "series": "1.2.826.0.1.7"}
+    path.write_text(json.dumps(report), "utf-8")
+    choose(bench, results)
+    next_case(bench)
+    assert bench.parameters.scan.GetName() == "hard"
+    bench.ui.datasetPathEdit.currentPath = str(tmp_path / "set")
+    bench.app.turn(5)
+    bench.app.click(bench.ui.exportButton)
+    bench.app.wait_until(lambda: "revision 1" in bench.ui.messageLabel.text, PATIENCE)
+    dataset = Dataset(tmp_path / "set")
+    assert dataset.provenance(dataset.cases[0]).scan == scan_identity(read_volume(series))
