@@ -31,11 +31,13 @@ class AdvancedSection:
         ui.pythonPathEdit.currentPath = place.python
         ui.addressEdit.text = place.address
         ui.tokenEdit.text = place.token
+        ui.certificatePathEdit.currentPath = place.certificate
 
     def chosen(self) -> Place.Place:
         ui = self._ui
         kind = _KINDS[ui.placeSelector.currentIndex]
-        return Place.Place(kind, ui.pythonPathEdit.currentPath, ui.addressEdit.text.strip(), ui.tokenEdit.text.strip())
+        address, token = ui.addressEdit.text.strip(), ui.tokenEdit.text.strip()
+        return Place.Place(kind, ui.pythonPathEdit.currentPath, address, token, ui.certificatePathEdit.currentPath)
 
     def update(self, busy: str, lacking: list[str]) -> None:
         ui = self._ui

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from typing import Any
+from urllib.parse import urlsplit
 
 import qt
 from SSLSegmentationLib.engine import calls
 from SSLSegmentationLib.engine.calls import Call, EngineError, EngineLostError
+from SSLSegmentationLib.engine.serve import is_loopback
 
 from SSLSegmentationUI.Errand import GiveUp, Waiting
 from SSLSegmentationUI.Place import Place
@@ -50,6 +52,11 @@ class Engine:
     @property
     def isReady(self) -> bool:
         return self._transport is not None
+
+    @property
+    def isFar(self) -> bool:
+        """Whether a network lies between, so that packing what is sent pays."""
+        return self.place.isRemote and not is_loopback(urlsplit(self.place.address).hostname or "")
 
     @property
     def log(self) -> str:
@@ -129,7 +136,7 @@ class Engine:
             if self.place.isRemote:
                 url, token = self.place.server()
                 self._set(STARTING)
-                self._greet(Transport(url, token))
+                self._greet(Transport(url, token, self.place.certificate))
             else:
                 command, environment = self.place.command(), self.place.environment()
                 self._set(STARTING)

@@ -46,7 +46,7 @@ class Glimpses:
     def _fetching(self, job: str) -> Generator[Any, Any, None]:
         while self._numbers:
             number = self._numbers.pop(0)
-            part = yield self._engine.asking(calls.fetch_partial(job, number, self._volume, packed=False))
+            part = yield self._engine.asking(calls.fetch_partial(job, number, self._volume, packed=self._engine.isFar))
             if isinstance(part, Proposal) and part.mask.size:
                 known = self._seen.get(part.segment)
                 self._seen[part.segment] = part if known is None else together(known, part)

@@ -34,11 +34,11 @@ def run(
     partial: Callable[[str, int], None] | None = None,
 ) -> Generator[Any, Any, Result]:
     """The result of a request. Cancelling the Errand cancels the job."""
-    answer = yield engine.asking(calls.start(session, request, volume, wait=AT_ONCE))
+    answer = yield engine.asking(calls.start(session, request, volume, wait=AT_ONCE, packed=engine.isFar))
     if not isinstance(answer, JobState):
         return answer
     yield from follow(engine, answer, progress, partial)
-    fetch = replace(calls.fetch(answer.id, volume, packed=engine.place.isRemote), read=_arrived)
+    fetch = replace(calls.fetch(answer.id, volume, packed=engine.isFar), read=_arrived)
     return (yield from result_in_pieces((yield engine.asking(fetch)), volume))
 
 

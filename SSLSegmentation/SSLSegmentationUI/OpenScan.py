@@ -13,6 +13,7 @@ from urllib.parse import quote
 from SSLSegmentationLib.engine import calls
 from SSLSegmentationLib.engine.calls import Call, NotThereError
 from SSLSegmentationLib.engine.pieces import digest_in_pieces
+from SSLSegmentationLib.engine.wire import volume_frame_in_pieces
 from SSLSegmentationLib.proposal import Cropped
 from SSLSegmentationLib.scene.volumes import stamp_of, volume_of
 
@@ -54,7 +55,8 @@ class OpenScan:
             self._digest = yield from digest_in_pieces(self.volume)
         if not (yield engine.asking(calls.has_volume(self._digest))):
             tell("Sending the scan")
-            yield engine.asking(calls.send_volume(self.volume, compress=False))
+            frame = yield from volume_frame_in_pieces(self.volume, compress=engine.isFar)
+            yield engine.asking(calls.send_frame(frame))
         keepAlive = KEEP_ALIVE if engine.place.isRemote else None
         self._session = yield engine.asking(calls.open_session(self._digest, keepAlive))
         self._generation = generation

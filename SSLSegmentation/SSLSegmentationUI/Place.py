@@ -32,6 +32,8 @@ class Place:
     """The interpreter, or the folder, of an environment."""
     address: str = ""
     token: str = ""
+    certificate: str = ""
+    """A file with the certificate of the authority that vouches for the server, if the system does not know it."""
 
     @property
     def isRemote(self) -> bool:
@@ -81,7 +83,7 @@ def load() -> Place:
 
     kind = read("Place")
     known = kind if kind in (SLICER, ENVIRONMENT, SERVER) else SLICER
-    return Place(known, read("Python"), read("Address"), read("Token"))
+    return Place(known, read("Python"), read("Address"), read("Token"), read("Certificate"))
 
 
 def save(place: Place) -> None:
@@ -91,6 +93,7 @@ def save(place: Place) -> None:
         ("Python", place.python),
         ("Address", place.address),
         ("Token", place.token),
+        ("Certificate", place.certificate),
     ):
         settings.setValue(_SETTINGS + name, value)
 

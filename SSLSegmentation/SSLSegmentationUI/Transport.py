@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -10,6 +11,7 @@ import qt
 from SSLSegmentationLib.engine.calls import Answer, Call, EngineLostError, check
 from SSLSegmentationLib.engine.frames import in_pieces
 from SSLSegmentationLib.engine.serve import is_loopback
+from SSLSegmentationLib.errors import InputError
 
 from SSLSegmentationUI.Errand import Errand, GiveUp, Steps, Waiting
 
@@ -22,9 +24,11 @@ _NO_REDIRECTS = 0  # QNetworkRequest.ManualRedirectPolicy: the token must not fo
 
 
 class Transport:
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, certificate: str = "") -> None:
+        """`certificate` is a file of an authority to trust besides those that Slicer knows."""
         self._url = url.rstrip("/")
         self._token = token
+        self._trust = _trusting(certificate) if certificate else None
         self._manager = qt.QNetworkAccessManager()
         self._open: set[_Exchange] = set()
         if is_loopback(urlsplit(url).hostname or ""):
@@ -95,6 +99,8 @@ class Transport:
     def _request(self, path: str, query: Any, contentType: str) -> Any:
         address = self._url + path + ("?" + urlencode(query) if query else "")
         request = qt.QNetworkRequest(qt.QUrl(address))
+        if self._trust is not None:
+            request.setSslConfiguration(self._trust)
         request.setRawHeader(b"Authorization", f"Bearer {self._token}".encode())
         request.setAttribute(qt.QNetworkRequest.RedirectPolicyAttribute, _NO_REDIRECTS)
         if contentType:
@@ -185,6 +191,15 @@ class _Exchange:
         self._forget(self)
         reply.deleteLater()
         return reply
+
+
+def _trusting(certificate: str) -> Any:
+    if not hasattr(qt, "QSslConfiguration"):
+        raise InputError("This Slicer cannot use a certificate file: leave it empty, and let your system trust it.")
+    trust = qt.QSslConfiguration.defaultConfiguration()
+    if not Path(certificate).is_file() or not trust.addCaCertificates(certificate):
+        raise InputError(f"{certificate} holds no certificate: choose a file in PEM form, under Advanced.")
+    return trust
 
 
 def _lost(why: str) -> EngineLostError:

@@ -102,8 +102,12 @@ def has_volume(digest: str) -> Call[bool]:
 
 def send_volume(volume: Volume, compress: bool) -> Call[str]:
     """The digest of what has arrived."""
-    body = volume_frame(volume, compress)
-    return Call("POST", "/volumes", lambda answer: _json(answer)["digest"], {}, body, FRAME, _TRANSFER)
+    return send_frame(volume_frame(volume, compress))
+
+
+def send_frame(volume: Sequence[Buffer]) -> Call[str]:
+    """The same, of a frame that was made in pieces."""
+    return Call("POST", "/volumes", lambda answer: _json(answer)["digest"], {}, volume, FRAME, _TRANSFER)
 
 
 def open_session(digest: str, keep_alive: float | None = None) -> Call[str]:

@@ -30,8 +30,11 @@ from typing import Any
 import numpy as np
 
 from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.steps import Steps
 
 Buffer = bytes | bytearray | memoryview
+Packed = tuple[dict[str, Any], list[Buffer]]
+"""What the header says of an array, and its bytes."""
 
 MAGIC = b"SSLF"
 VERSION = 1
@@ -41,6 +44,7 @@ DTYPES = ("|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", 
 _PREFIX = struct.Struct("<4sB3xI")
 _ALIGNMENT = 64  # so that arrays can be used where they lie in the message
 _CHUNK = 4 * 2**20
+_MORSEL = 2**19  # compressed in about a hundredth of a second
 _LONGEST_SIDE = 2**24
 
 
@@ -50,10 +54,30 @@ class FrameError(InputError):
 
 def pack(kind: str, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray], compress: bool) -> list[Buffer]:
     """The buffers of a frame, to be sent one after the other; arrays that go raw are not copied."""
+    return _framed(kind, fields, {name: _packed(array, compress) for name, array in arrays.items()})
+
+
+def packing(
+    kind: str, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray], compress: bool
+) -> Steps[list[Buffer]]:
+    """A frame of the same arrays in pieces, for a window that must not stand still; it looks for no runs or bits."""
+    packed: dict[str, Packed] = {}
+    for name, given in arrays.items():
+        entry, array = _plain(given)
+        plain, parts = _bytes_of(array), []
+        for at in range(0, len(plain), _CHUNK):
+            chunk = plain[at : at + _CHUNK]
+            parts.append((yield from _deflating(chunk, array.itemsize)) if compress else chunk)
+        if compress and parts:
+            entry["chunks"] = [len(part) for part in parts]
+        packed[name] = entry, parts
+    return _framed(kind, fields, packed)
+
+
+def _framed(kind: str, fields: Mapping[str, Any], packed: Mapping[str, Packed]) -> list[Buffer]:
     entries: list[dict[str, Any]] = []
     buffers: list[Buffer] = []
-    for name, array in arrays.items():
-        entry, parts = _packed(array, compress)
+    for name, (entry, parts) in packed.items():
         size = sum(len(part) for part in parts)
         entries.append({"name": name, "bytes": size, **entry})
         buffers += [*parts, bytes(-size % _ALIGNMENT)]
@@ -110,12 +134,18 @@ def _header(view: memoryview) -> tuple[dict[str, Any], int]:
     return header, at
 
 
-def _packed(array: np.ndarray, compress: bool) -> tuple[dict[str, Any], list[Buffer]]:
+def _plain(array: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    """What the header says of an array, and its numbers in the order and form in which they travel."""
     dtype = array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype
     if dtype.str not in DTYPES or array.ndim > 3:
         raise ValueError(f"an array of {array.ndim} dimensions and type {array.dtype} cannot be sent")
     entry: dict[str, Any] = {"dtype": dtype.str, "shape": list(array.shape), "form": "plain"}
-    array = np.ascontiguousarray(array, dtype=dtype)
+    return entry, np.ascontiguousarray(array, dtype=dtype)
+
+
+def _packed(array: np.ndarray, compress: bool) -> Packed:
+    entry, array = _plain(array)
+    dtype = array.dtype
     parts, itemsize = [_bytes_of(array)], dtype.itemsize
     if dtype.kind == "b":
         entry["form"], parts, itemsize = "bits", [_bytes_of(np.packbits(array))], 1
@@ -180,9 +210,23 @@ def _from_runs(content: Buffer, runs: int, dtype: np.dtype, count: int) -> np.nd
 
 
 def _deflated(plain: memoryview, itemsize: int) -> bytes:
-    if itemsize > 1:
-        plain = np.ascontiguousarray(np.frombuffer(plain, np.uint8).reshape(-1, itemsize).T).data
-    return zlib.compress(plain, 1)
+    return zlib.compress(_by_weight(plain, itemsize), 1)
+
+
+def _deflating(plain: memoryview, itemsize: int) -> Steps[bytes]:
+    plain = memoryview(_by_weight(plain, itemsize)).cast("B")
+    deflate, parts = zlib.compressobj(1), []
+    for at in range(0, len(plain), _MORSEL):
+        parts.append(deflate.compress(plain[at : at + _MORSEL]))
+        yield
+    return b"".join([*parts, deflate.flush()])
+
+
+def _by_weight(plain: memoryview, itemsize: int) -> memoryview:
+    """Bytes of equal weight side by side."""
+    if itemsize == 1:
+        return plain
+    return np.ascontiguousarray(np.frombuffer(plain, np.uint8).reshape(-1, itemsize).T).data
 
 
 def _inflated(content: memoryview, chunks: Any, plain: int, itemsize: int) -> memoryview:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from SSLSegmentationLib.engine.frames import Buffer, FrameError, pack, unpack
+from SSLSegmentationLib.engine.frames import Buffer, FrameError, pack, packing, unpack
 from SSLSegmentationLib.engine.results import Labelling, Proposals, Result
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.labels import Label
@@ -41,12 +41,20 @@ _LONGEST_REPORT = 2**26  # bytes
 
 
 def volume_frame(volume: Volume, compress: bool) -> list[Buffer]:
-    fields = {
+    return pack("volume", _volume_fields(volume), {"voxels": volume.voxels}, compress)
+
+
+def volume_frame_in_pieces(volume: Volume, compress: bool) -> Steps[list[Buffer]]:
+    """The same for a window that must not stand still."""
+    return packing("volume", _volume_fields(volume), {"voxels": volume.voxels}, compress)
+
+
+def _volume_fields(volume: Volume) -> dict[str, Any]:
+    return {
         "name": volume.name[:_LONGEST_NAME],
         "modality": volume.modality[:16],
         "ijk_to_ras": volume.ijk_to_ras.tolist(),
     }
-    return pack("volume", fields, {"voxels": volume.voxels}, compress)
 
 
 def read_volume_frame(data: Buffer, limit: int) -> Volume:

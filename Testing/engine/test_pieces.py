@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+
 import numpy as np
 import pytest
 
 from SSLSegmentationLib.engine.pieces import digest_in_pieces, result_in_pieces
 from SSLSegmentationLib.engine.results import Labelling
-from SSLSegmentationLib.engine.wire import labelling_frame, proposal_frame, read_result_frame
+from SSLSegmentationLib.engine.wire import (
+    labelling_frame,
+    proposal_frame,
+    read_result_frame,
+    read_volume_frame,
+    volume_frame_in_pieces,
+)
 from SSLSegmentationLib.identity import digest
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.proposal import propose
@@ -27,6 +35,22 @@ def test_the_digest_is_the_same(shape: tuple[int, int, int], dtype: type) -> Non
     assert finish(digest_in_pieces(volume)) == digest(volume)
     turned = volume.reoriented("LPI")
     assert finish(digest_in_pieces(turned)) == digest(turned)
+
+
+@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.uint8])
+def test_a_scan_is_sent_as_it_is(dtype: type, compress: bool) -> None:
+    for volume in (scan((40, 250, 256), dtype), scan((7, 11, 13), dtype).reoriented("LPI")):
+        pieces = list(iterated(volume_frame_in_pieces(volume, compress)))
+        frame = b"".join(pieces.pop())
+        assert digest(read_volume_frame(frame, 2**30)) == digest(volume)
+        assert not compress or len(frame) < volume.voxels.nbytes + 1024
+        assert len(pieces) == (-(-volume.voxels.nbytes // 2**19) if compress else 0)
+
+
+def iterated(steps: Generator[None, None, list[bytes]]) -> Iterator[list[bytes] | None]:
+    """Every pause, and then what comes of it."""
+    yield (yield from steps)
 
 
 @pytest.mark.parametrize("compress", [True, False])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,9 @@ from typing import Any
 import pytest
 import slicer
 
+from SSLSegmentationLib.engine import calls
 from SSLSegmentationLib.engine.launch import LocalEngine
+from Testing.engine.test_serve import serving
 from Testing.slicer.module.bench import LIVER, PATIENCE, Bench, middle_of, phantom
 
 REQUIREMENTS = Path(__file__).parents[3] / "SSLSegmentation" / "Resources" / "requirements.txt"
@@ -129,6 +133,50 @@ def test_a_server_with_address_and_token(elsewhere: Bench) -> None:
         assert bench.ui.engineLabel.text == "Engine: not reachable"
     finally:
         server.stop()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_a_far_server_is_sent_packed_scans_under_a_certificate_of_its_own(
+    elsewhere: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from SSLSegmentationUI import Engine
+
+    bench, token = elsewhere, "a-token-of-some-length-for-a-test"
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*make.split(), "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    sent: list[int] = []
+    send_frame = calls.send_frame
+
+    def noting(frame: Any) -> Any:
+        sent.append(sum(len(part) for part in frame))
+        return send_frame(frame)
+
+    monkeypatch.setattr(calls, "send_frame", noting)
+    monkeypatch.setattr(Engine, "is_loopback", lambda host: False)
+    with serving("--tls-cert", str(cert), "--tls-key", str(key), SSLSEG_TOKEN=token) as (_, ready):
+        choose_place(bench, "A server")
+        bench.ui.addressEdit.text, bench.ui.tokenEdit.text = ready["url"], token
+        bench.app.click(bench.ui.applyPlaceButton)
+        bench.load(phantom()[0])
+        bench.new_segment()
+        bench.place("Red", middle_of(phantom()[1], LIVER))
+        wait_for_error(bench)
+        assert "does not answer" in bench.ui.messageLabel.text, "nobody vouches for it"
+        bench.ui.certificatePathEdit.currentPath = str(key)
+        bench.app.click(bench.ui.applyPlaceButton)
+        bench.app.click(bench.ui.clearPromptsButton)
+        bench.place("Red", middle_of(phantom()[1], LIVER))
+        wait_for_error(bench)
+        assert "key.pem holds no certificate: choose a file in PEM form" in bench.ui.messageLabel.text
+        bench.ui.certificatePathEdit.currentPath = str(cert)
+        bench.app.click(bench.ui.applyPlaceButton)
+        bench.app.click(bench.ui.clearPromptsButton)
+        bench.place("Red", middle_of(phantom()[1], LIVER))
+        assert bench.wait_suggested().proposals
+        assert len(sent) == 1
+        assert sent[0] < 0.6 * phantom()[0].voxels.nbytes
+        bench.app.click(bench.ui.rejectButton)
 
 
 def test_the_token_is_not_in_the_scene(elsewhere: Bench, tmp_path: Path) -> None:
