@@ -166,7 +166,7 @@ class Journal:
     @property
     def isUnexported(self) -> bool:
         """Whether there is work of the user's that no dataset has."""
-        return self.history.is_corrected and self.history.key != self.history.exported
+        return self.history.is_unexported
 
     def handmade(self, segmentIds: Sequence[str]) -> Generator[None, Any, int]:
         """In an Errand, after `looking`: voxels that differ by hand from what the model gave last."""
@@ -236,7 +236,7 @@ class Journal:
             added = sum(one for one, _ in counts.values())
             self.history.accept(replace(step, added=added, when=step.when or now()), "", counts, self._state.key)
             self._results[self._state.key] = self._state
-        self.history.key = self._state.key
+        self.history.key = self.history.given = self._state.key
         self._keep()
 
     def _nameOf(self, segmentId: str) -> str:

@@ -44,6 +44,8 @@ class History:
         """Steps that were too many to keep."""
         self.key = ""
         """Of the state that was seen last."""
+        self.given: str | None = None
+        """The key of what was there at first, from a file or an archive."""
         self.exported: str | None = None
         """The key of what was exported last."""
         self.expected: tuple[Label, ...] = ()
@@ -57,6 +59,8 @@ class History:
         """The state at the start of a sitting. What was done in earlier ones can no longer be undone."""
         if self.exported is not None and self.key == self.exported:
             self.exported = key
+        if self.given is not None and self.key == self.given:
+            self.given = key
         self.key = key
         self.entries = [replace(entry, before="", after="") for entry in self.entries]
 
@@ -131,12 +135,9 @@ class History:
         return next((step.model for step in made if step.operation in ("segment", "import") and step.model), None)
 
     @property
-    def is_corrected(self) -> bool:
-        """Whether anything is in force beyond what a model or a file gave as a whole."""
-        return any(
-            entry.step.outcome in _IN_FORCE and entry.step.operation not in ("segment", "import")
-            for entry in self.entries
-        )
+    def is_unexported(self) -> bool:
+        """Whether the segments are not as they were given, nor as they are in a dataset."""
+        return bool(self.entries) and self.key not in (self.given, self.exported)
 
     def last_of_model(self, segment: str) -> Entry | None:
         """The last step in force, not by hand, that changed a segment."""
@@ -184,6 +185,7 @@ class History:
             kept += 1
         head = {
             "key": self.key,
+            "given": self.given,
             "exported": self.exported,
             "left_out": self.left_out + len(lines) - kept,
             "expected": [asdict(label) for label in self.expected],
@@ -198,7 +200,7 @@ class History:
         try:
             said = json.loads(text)
             history = History((_entry(one) for one in said["entries"]), int(said["left_out"]))
-            history.key, history.exported = str(said["key"]), said["exported"]
+            history.key, history.given, history.exported = str(said["key"]), said["given"], said["exported"]
             history.expected = tuple(Label(**{**one, "color": tuple(one["color"])}) for one in said["expected"])
             history.absent = tuple(str(name) for name in said["absent"])
         except (ValueError, TypeError, KeyError, AttributeError):

@@ -134,3 +134,19 @@ def test_the_first_labels_come_from_the_model_that_is_still_in_force() -> None:
 def test_a_provenance_says_how_many_steps_are_missing(tmp_path) -> None:
     write_provenance(tmp_path / "p.json", Provenance(history=(CLICK,), left_out=3))
     assert read_provenance(tmp_path / "p.json").left_out == 3
+
+
+def test_what_is_neither_as_it_was_given_nor_in_a_dataset_is_unexported() -> None:
+    history = History()
+    history.accept(Step("import", "accepted"), "", {"A": (9, 0)}, "given")
+    history.given = "given"
+    assert not history.is_unexported
+    history.accept(Step("segment", "accepted"), "", {"A": (3, 0)}, "again")
+    assert history.is_unexported, "also if a model has made all of it"
+    history.exported = "again"
+    assert not history.is_unexported
+    history.recalls("given")
+    assert not history.is_unexported, "undone"
+    later = History.of_text(history.as_text())
+    later.begin("given, as it was loaded")
+    assert not later.is_unexported
