@@ -21,6 +21,10 @@ class ChoiceWidgets:
     delete: Any
 
 
+_FITS = 40
+"""Characters of a title that the list shows; a longer one, whose end may be what matters, is repeated below."""
+
+
 class ModelChoice:
     def __init__(
         self,
@@ -119,6 +123,8 @@ def _about(model: Model) -> str:
     if model.licenceLink.startswith(("https://", "http://")):
         licence = f'<a href="{plain(model.licenceLink)}">{licence}</a>'
     first = " · ".join(filter(None, (plain(model.modality), licence, size(model.bytes))))
+    if len(model.title) > _FITS:
+        first = f"{plain(model.title)}<br>{first}"
     rest = [model.segments, _("Not for commercial use.") if model.commercial is False else ""]
     return "<br>".join([first, *(plain(one) for one in rest if one)])
 

@@ -25,6 +25,7 @@ def bench(loaded_module: Any, slicer_app: Driver) -> Iterator[Bench]:
     """The module shown, on an empty scene. The engine of the tests before goes on, as it does for users."""
     slicer_app.open_module("SSLSegmentation")
     bench = Bench(slicer_app, loaded_module)
+    loaded_module.ui.scrollArea.verticalScrollBar().value = 0  # for the pictures; the test before may have scrolled
     bench.app.turn(5)
     yield bench
     slicer_app.open_module("")

@@ -56,7 +56,7 @@ def test_every_key_and_what_it_does_is_in_the_help(bench: Bench) -> None:
 
 
 def test_every_disabled_button_says_why(bench: Bench) -> None:
-    """With no scan, with a scan, and with a segment."""
+    """With no scan, with a scan, with a segment, while something runs, with a suggestion, and with a lock."""
     buttons = [name for name in vars(bench.ui) if name.endswith("Button") and not name.startswith(("accept", "reject"))]
 
     def silent() -> list[str]:
@@ -70,8 +70,62 @@ def test_every_disabled_button_says_why(bench: Bench) -> None:
     assert silent() == []
     bench.load(phantom()[0])
     assert silent() == []
-    bench.new_segment()
+    segment = bench.new_segment()
     assert silent() == []
+    bench.place("Red", middle_of(phantom()[1], LIVER))
+    bench.app.wait_until(lambda: bench.work.operation)
+    bench.app.turn(2)
+    assert silent() == []
+    bench.wait_suggested()
+    assert not bench.ui.splitButton.enabled
+    assert "first" in bench.ui.splitButton.toolTip
+    assert silent() == []
+    bench.app.click(bench.ui.acceptButton)
+    bench.wait_idle()
+    bench.app.click(bench.ui.lockSegmentButton)
+    bench.app.turn(5)
+    assert not bench.ui.positiveButton.enabled
+    assert silent() == []
+    assert bench.mask(segment).any()
+
+
+def test_the_frame_of_a_sequence_is_told_where_it_is_chosen(bench: Bench) -> None:
+    scan = phantom()[0]
+    node = bench.load(scan, "heart")
+    assert not bench.ui.scanNoteLabel.visible
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "heart")
+    for frame in range(3):
+        sequence.SetDataNodeAtValue(node, str(frame))
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.AddProxyNode(node, sequence, False)
+    browser.SetSelectedItemNumber(1)
+    node.Modified()
+    bench.app.turn(5)
+    assert bench.ui.scanNoteLabel.text == "heart is a sequence: the frame that is shown is used, 2 of 3."
+    assert bench.ui.segmentButton.enabled
+
+
+def test_without_any_model_the_panel_says_so_and_clicks_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = bench.panel.models
+    bench.load(phantom()[0])
+    bench.app.wait_until(lambda: bench.engine.isReady, PATIENCE)
+    models.ask()
+    bench.app.wait_until(lambda: models.known and bench.ui.modelSelector.count, 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "_models", [])
+        models.version += 1
+        bench.panel.updateSoon()
+        bench.app.turn(5)
+        assert bench.ui.modelSelector.count == 0
+        assert not bench.ui.segmentButton.enabled
+        assert "There is no model" in bench.ui.segmentButton.toolTip
+        bench.place("Red", middle_of(phantom()[1], LIVER))
+        assert bench.wait_suggested().proposals
+        bench.app.click(bench.ui.rejectButton)
+    models.version += 1
+    bench.panel.updateSoon()
+    bench.app.turn(5)
 
 
 def test_the_scan_of_the_sample_data_module_can_be_segmented(bench: Bench) -> None:
