@@ -87,7 +87,7 @@ class Engine:
 
         def begin(done: Callable[[Any], None], failed: Callable[[Exception], None]) -> GiveUp:
             if self._transport is None:
-                failed(EngineLostError("The engine is not there: start it again."))
+                failed(EngineLostError("The engine is not there: try it again."))
                 return lambda: None
             return self._transport.send(call, done, self._noticing(failed))
 
@@ -98,7 +98,7 @@ class Engine:
 
         def begin(done: Callable[[Any], None], failed: Callable[[Exception], None]) -> GiveUp:
             if self._transport is None:
-                failed(EngineLostError("The engine is not there: start it again."))
+                failed(EngineLostError("The engine is not there: try it again."))
                 return lambda: None
             return self._transport.streaming(path, take)(done, self._noticing(failed))
 

@@ -96,4 +96,4 @@ class _Listener:
 
 
 def _lost() -> EngineLostError:
-    return EngineLostError("The engine has ended in the middle of the work; nothing was changed: start it again.")
+    return EngineLostError("The engine has ended in the middle of the work; nothing was changed: try it again.")

@@ -66,7 +66,8 @@ class StatusSection:
         work = self._work
         if running:
             title = _TITLES.get(work.operation, work.operation)
-            return f"{title}: {work.stage.lower()}…" if work.stage and not work.part else f"{title}…"
+            isNews = work.stage and not work.part and work.stage != title  # with a number it stands in the bar
+            return f"{title}: {work.stage.lower()}…" if isNews else f"{title}…"
         if waiting:
             colours = _("Green would be added, red removed.") if work.suggestion.changesSegments else ""
             question = _("Look through it, then accept or reject it.")

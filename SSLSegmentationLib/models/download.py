@@ -80,7 +80,7 @@ def download(
                     kept = f"; {size_text(part.length)} have arrived and are kept" if part.length else ""
                     raise InputError(
                         f"{name} could not be downloaded from {urlsplit(address).hostname} ({drop}){kept}: "
-                        "look after the network connection and run the same command again."
+                        "look after the network connection and try again."
                     ) from None
             _wait(2.0 ** max(failures - 1, 0), lambda: tick(f"Downloading {name}", part.part_done), sleep)
     return _finish(part)
