@@ -93,8 +93,11 @@ class Parts:
             for right in range(3):
                 above = around[down : down + rows, right : right + columns]
                 both = (above > 0) & (slice_numbers > 0)
-                for a, b in np.unique(np.stack([above[both], slice_numbers[both]]), axis=1).T.tolist():
-                    low, high = sorted((self._find(a - 1), self._find(b - 1)))
+                # Each pair as one number; neighbours mostly tell the same, and sorting is what takes long.
+                pairs = above[both].astype(np.int64) * (len(self) + 1) + slice_numbers[both]
+                pairs = pairs[np.flatnonzero(np.diff(pairs, prepend=-1))]
+                for pair in np.unique(pairs).tolist():
+                    low, high = sorted(self._find(number - 1) for number in divmod(pair, len(self) + 1))
                     self._root[high] = low
 
     def _find(self, part: int) -> int:
