@@ -13,7 +13,6 @@ from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompting import sam2_network, sam2_spread
 from SSLSegmentationLib.prompting.batches import Batch, as_logits, best_of
 from SSLSegmentationLib.prompting.decoding import Decoding
-from SSLSegmentationLib.prompting.embeddings import MOST_BYTES
 from SSLSegmentationLib.prompting.encoders import Embedded, fast_encoder
 from SSLSegmentationLib.prompting.protocol import Answer
 from SSLSegmentationLib.prompting.sam import fill, key_of
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MEDSAM2_SIZE = 512
+_FRAME_BYTES = 2**28  # the slices around a correction; of a long stack not all of them
 
 
 class Sam2(Decoding):
@@ -40,7 +40,7 @@ class Sam2(Decoding):
         device: str = "cpu",
         *,
         exact: bool = False,
-        frame_bytes: int = MOST_BYTES,
+        frame_bytes: int = _FRAME_BYTES,
     ) -> None:
         import torch
 
