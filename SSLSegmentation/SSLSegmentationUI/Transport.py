@@ -142,11 +142,14 @@ class _Exchange:
 
     def abort(self) -> None:
         if self._reply is not None:
-            self._letGo().abort()
+            reply = self._letGo()
+            # One whose line has just broken is about to end by itself, and Qt complains of a second reason for it.
+            if reply.error() == qt.QNetworkReply.NoError:
+                reply.abort()
 
     def fail(self, error: Exception) -> None:
         if self._reply is not None:
-            self._letGo().abort()
+            self.abort()
             self._failed(error)
 
     def _onArrival(self) -> None:
