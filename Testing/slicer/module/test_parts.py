@@ -147,7 +147,7 @@ def test_the_window_lives_while_an_errand_works(bench: Bench) -> None:
     timer.start(0)
 
     def steps() -> Generator[Any, Any, bool]:
-        for _ in range(40):
+        for _ in range(400):
             np.sort(np.random.default_rng(0).random(200_000))
             yield
         return True
