@@ -26,7 +26,6 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/installed-test
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt blosc2
 	$(BIN)/python -m Testing.benchmarks
 
 format: $(VENV)/installed-test
@@ -43,7 +42,7 @@ $(VENV)/installed-demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt "setuptools>=70" wheel -e ".[engine,train,test]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt "setuptools>=70" wheel -e ".[engine,train,bench,test]"
 	# sam2 asks for torch to be built with: without isolation it takes the one that is there, not a second one.
 	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
 	    --no-build-isolation segment-anything sam2
