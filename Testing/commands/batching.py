@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,9 @@ from SSLSegmentationLib.inference.segment import Segmentation, Settings
 from SSLSegmentationLib.io.segmentation import read_segmentation
 from SSLSegmentationLib.io.write import write_volume
 from SSLSegmentationLib.volume import Volume
+from Testing.killing import killed_at
 from Testing.models.packages import small_package
 
-_KILLED = 77
-_STEPS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
 PLAN = Plan("cpu", "torch", "f32", 1, "cpu", (8, 8, 8))
 
 
@@ -93,27 +93,9 @@ def stillborn_labour(pipe: Connection, assignment: Assignment) -> None:
     os._exit(4)
 
 
-def work_and_die(scans: list[Scan], out: Path, at: int) -> bool:
-    child = os.fork()
-    if child == 0:
-        left = at
-
-        def step(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal left
-            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-            if event in _STEPS or writes:
-                left -= 1
-                if left < 0:
-                    os._exit(_KILLED)
-
-        sys.addaudithook(step)
-        failed = [outcome for outcome in working(scans, out) if outcome.state == "failed"]
-        os._exit(1 if failed else 0)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code not in (0, _KILLED):
-        raise SystemExit(f"step {at}: the batch ended with {code}")
-    return code == _KILLED
+def _work(scans: list[Scan], out: Path) -> None:
+    if failed := [outcome for outcome in working(scans, out) if outcome.state == "failed"]:
+        raise RuntimeError(failed)
 
 
 def main(folder: Path) -> None:
@@ -125,7 +107,7 @@ def main(folder: Path) -> None:
     while killed:
         out = folder / f"out{at}"
         shutil.copytree(before, out)
-        killed = work_and_die(scans, out, at)
+        killed = killed_at(at, partial(_work, scans, out))
         sweep(out)
         for scan in scans:
             if (out / scan.name).exists() and (

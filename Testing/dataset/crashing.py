@@ -7,41 +7,18 @@ Prints how many steps there were; ends with an error as soon as a dataset is not
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from SSLSegmentationLib.dataset.dataset import Case, Dataset
 from Testing.dataset.cases import CYST, LIVER, SPLEEN, a_case, faults_of
-
-_STEPS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.truncate"}
-_KILLED = 77
+from Testing.killing import killed_at
 
 
-def export_and_die(folder: Path, case: Case, at: int) -> bool:
-    """Whether the export was killed at this step, and not done before."""
-    child = os.fork()
-    if child == 0:
-        left = at
-
-        def step(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal left
-            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-            if event in _STEPS or writes:
-                left -= 1
-                if left < 0:
-                    os._exit(_KILLED)
-
-        sys.addaudithook(step)
-        Dataset(folder).add(case)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code not in (0, _KILLED):
-        raise SystemExit(f"step {at}: the export failed with {code}")
-    return code == _KILLED
+def _export(folder: Path, case: Case) -> None:
+    Dataset(folder).add(case)
 
 
 def main(folder: Path) -> None:
@@ -53,7 +30,7 @@ def main(folder: Path) -> None:
         while True:
             here = folder / f"{what} {at}"
             shutil.copytree(before, here)
-            killed = export_and_die(here, case, at)
+            killed = killed_at(at, partial(_export, here, case))
             if faults := faults_of(here):
                 raise SystemExit(f"{what}, killed at step {at}: {faults}")
             Dataset(here).settle()
