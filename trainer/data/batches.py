@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,29 +114,31 @@ class Batches(Dataset):
         return {"image": torch.from_numpy(np.stack(images)[:, None])}
 
 
-class SupervisedBatches(Batches):
-    """Labelled patches only."""
+class OneStream(Batches):
+    """Batches of cases that are gone through in passes, every one of them once in each."""
+
+    purpose = LABELLED
+    """Of the random numbers: streams of different purposes do not repeat each other."""
 
     def __init__(
-        self,
-        plan: Plan,
-        store: Store,
-        names: Sequence[str],
-        *,
-        steps: int,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
-        batch: int | None = None,
-        augmentation: Augmentation | None = None,
+        self, plan: Plan, store: Store, names: Sequence[str], *, batch: int | None = None, **common: Any
     ) -> None:
-        super().__init__(plan, store, steps=steps, seed=seed, rank=rank, world=world, augmentation=augmentation)
+        """`common` is what Batches takes: steps, seed, rank, world and augmentation."""
+        super().__init__(plan, store, **common)
         self.batch = plan.batch if batch is None else batch
-        self.cases = Passes(names, seed, LABELLED)
+        self.cases = Passes(names, self.seed, self.purpose)
+
+    def drawn(self, step: int) -> tuple[Sequence[str], np.random.Generator]:
+        """The cases of a step, and the random numbers for it."""
+        names = self.cases.of_step(step, self.batch, self.rank, self.world)
+        return names, self.generator(step, self.purpose)
+
+
+class SupervisedBatches(OneStream):
+    """Labelled patches only."""
 
     def __getitem__(self, step: int) -> Batch:
-        names = self.cases.of_step(step, self.batch, self.rank, self.world)
-        return self.labelled(names, self.generator(step, LABELLED))
+        return self.labelled(*self.drawn(step))
 
 
 class TwoStreamBatches(Batches):
@@ -169,29 +172,13 @@ class TwoStreamBatches(Batches):
         return batch | {"image": torch.cat([batch["image"], others["image"]])}
 
 
-class UnlabelledBatches(Batches):
+class UnlabelledBatches(OneStream):
     """Patches without labels, for pre-training."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        store: Store,
-        names: Sequence[str],
-        *,
-        steps: int,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
-        batch: int | None = None,
-        augmentation: Augmentation | None = None,
-    ) -> None:
-        super().__init__(plan, store, steps=steps, seed=seed, rank=rank, world=world, augmentation=augmentation)
-        self.batch = plan.batch if batch is None else batch
-        self.cases = Passes(names, seed, UNLABELLED)
+    purpose = UNLABELLED
 
     def __getitem__(self, step: int) -> Batch:
-        names = self.cases.of_step(step, self.batch, self.rank, self.world)
-        return self.unlabelled(names, self.generator(step, UNLABELLED))
+        return self.unlabelled(*self.drawn(step))
 
 
 def loader(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.data.batches import Batches, Passes
+from trainer.data.batches import OneStream
 from trainer.data.plan import Plan
 from trainer.data.store import Store
 from trainer.parts.looks import FIRST, SECOND, Look, change
@@ -35,33 +36,22 @@ class Crops:
     second: Look = SECOND
 
 
-class TwoViews(Batches):
+class TwoViews(OneStream):
     """`view_a` and `view_b` (batch, 1, i, j, k), and `affine_a` and `affine_b` (batch, 3, 4).
 
     Both are random-resized crops of one region of the size of a patch.
     """
 
+    purpose = PURPOSE
+
     def __init__(
-        self,
-        plan: Plan,
-        store: Store,
-        names: Sequence[str],
-        *,
-        steps: int,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
-        batch: int | None = None,
-        crops: Crops | None = None,
+        self, plan: Plan, store: Store, names: Sequence[str], *, crops: Crops | None = None, **common: Any
     ) -> None:
-        super().__init__(plan, store, steps=steps, seed=seed, rank=rank, world=world)
-        self.batch = plan.batch if batch is None else batch
+        super().__init__(plan, store, names, **common)
         self.crops = crops or Crops()
-        self.cases = Passes(names, seed, PURPOSE)
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        rng = self.generator(step, PURPOSE)
-        names = self.cases.of_step(step, self.batch, self.rank, self.world)
+        names, rng = self.drawn(step)
         pairs = [self._pair(self.store[name].image, rng) for name in names]
         return {key: torch.stack([pair[key] for pair in pairs]) for key in pairs[0]}
 
