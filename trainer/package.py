@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.models.package import ModelPackage, UncertaintyRule
 from SSLSegmentationLib.models.write import write_package
+from trainer.evaluate.judge import RULES
+from trainer.evaluate.tables import read_rows, summary
 from trainer.loop import code_version
 from trainer.predict import as_package
 from trainer.run import Run, plain
@@ -34,8 +37,13 @@ def package_runs(
     version: str = "1.0",
     description: str = "",
     data: str = "",
+    judges: Sequence[Run] = (),
 ) -> ModelPackage:
-    """Write the package. `licence` has to allow what the licence of the data asks for; nobody but the user knows."""
+    """Write the package. `licence` has to allow what the licence of the data asks for; nobody but the user knows.
+
+    `judges` are runs of a cross-validation of the same training. They lend scores and temperature to a run that was
+    trained on all cases, for which nobody is left to judge.
+    """
     folder = Path(folder).expanduser()
     check_target(folder)
     if not runs or not licence.strip():
@@ -46,9 +54,9 @@ def package_runs(
     backbones = [trained_predictor(run) for run in runs]
     for run, backbone in zip(runs[1:], backbones[1:], strict=True):
         _check_alike(first, run, backbone.definition == backbones[0].definition)
-    summaries = [_summary(run) for run in runs]
+    summaries = [_summary(run) for run in judges or runs]
     heats = [float(one["temperature"]) for one in summaries if "temperature" in one]
-    heat = math.exp(sum(map(math.log, heats)) / len(heats)) if len(heats) == len(runs) else 1.0
+    heat = math.exp(sum(map(math.log, heats)) / len(heats)) if len(heats) == len(summaries) else 1.0
     doubt = UncertaintyRule("members" if len(runs) > 1 else "entropy", temperature=round(heat, 4))
     about = replace(
         as_package(first.plan, backbones[0].definition, doubt),
@@ -58,8 +66,8 @@ def package_runs(
         licence=licence,
         description=description or _description(first, data),
         weights=tuple(Path(f"{number}.safetensors") for number in range(len(runs))),
-        training=_training(runs, data, calibrated=len(heats) == len(runs)),
-        scores=_scores(runs, summaries),
+        training=_training(runs, data, calibrated=len(heats) == len(summaries)),
+        scores=_cross_validated(judges) if judges else _scores(runs, summaries),
     )
     text = licence_text or NOTICE.format(data=data or f"the cases of {first.plan.name}", licence=licence)
     return write_package(folder, about, [backbone.network.state_dict() for backbone in backbones], text)
@@ -126,6 +134,25 @@ def _scores(runs: Sequence[Run], summaries: Sequence[dict[str, Any]]) -> dict[st
     if len(runs) == 1:
         return kept[0]
     return {f"{number}: {run.folder.name}": one for number, (run, one) in enumerate(zip(runs, kept, strict=True), 1)}
+
+
+def _cross_validated(judges: Sequence[Run]) -> dict[str, Any]:
+    """Every case once, by the run that had not seen it."""
+    rows = []
+    for run in judges:
+        path = run.folder / "evaluation" / "cases.csv"
+        if not path.is_file():
+            raise InputError(f"{run.folder} was not evaluated: run `python -m trainer evaluate {run.folder}` first.")
+        rows += read_rows(path)
+    cases = Counter((row.case, row.label) for row in rows)
+    if twice := sorted(case for (case, _), count in cases.items() if count > 1):
+        raise InputError(f"{twice[0]} is judged by two of the runs of --judge: give each part of the cases once.")
+    return {
+        "judged": f"cross-validation of the same training in {len(judges)} parts",
+        "cases": len({row.case for row in rows}),
+        "rules": RULES,
+        "scores": summary(rows),
+    }
 
 
 def _description(run: Run, data: str) -> str:

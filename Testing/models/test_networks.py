@@ -41,6 +41,7 @@ DEFINITIONS = {
         "first": {"network": "VNet3D", "widths": [2, 4], "convolutions": [1, 1]},
         "second": {"network": "BasicUNet", "features": [2, 2, 4, 4, 4, 2]},
     },
+    "FoldedVNet3D": {"widths": [2, 4], "convolutions": [1, 1], "feat": 2},
     "ResVNet3D": {"widths": [2, 4, 4], "blocks": [1, 2], "convolutions": [1, 1]},
     "SliceBasicUNet": {"features": [2, 2, 4, 4, 4, 2]},
     "SliceUNet": {"widths": [2, 4, 4]},

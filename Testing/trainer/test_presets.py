@@ -13,7 +13,7 @@ from trainer.presets import load, presets_of
 
 def test_without_anything_the_defaults_hold() -> None:
     settings, training = load("supervised")
-    assert (training.steps, settings.optimiser.name, settings.dice) == (6000, "adamw", 1.0)
+    assert (training.steps, settings.optimiser.name, settings.dice) == (6000, "muon", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_preset_of_the_user_is_read_from_its_file(tmp_path: Path) -> None:
         ("steps=many", "training.steps is 'many'.*whole number"),
         ("steps=0", "training.steps is 0.*1 or more"),
         ("average=1", "training.average"),
-        ("optimiser.name=lion", "one of sgd, adam, adamw"),
+        ("optimiser.name=lion", "one of sgd, adam, adamw, muon"),
         ("optimiser.speed=2", "no key 'speed'"),
         ("dice.weight=1", "dice"),
         ("steps=[", "cannot be read"),

@@ -41,6 +41,9 @@ def package(
     version: str = typer.Option("1.0", help="Of the model."),
     data: str = typer.Option("", help="What it was trained on, in words, with attribution where the licence asks."),
     description: str = typer.Option("", help="For the model card."),
+    judges: list[Path] = typer.Option(
+        None, "--judge", help="Evaluated runs of a cross-validation, for the scores of a run that no case is left for."
+    ),
 ) -> None:
     """Write the model package that Slicer and `sslseg segment --model FOLDER` load.
 
@@ -65,6 +68,7 @@ def package(
         version=version,
         description=description,
         data=data,
+        judges=[Run(judge) for judge in judges or ()],
     )
     if not written.scores:
         say("Its card has no scores and its doubt is not calibrated, because the run was not evaluated.")

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import torch
 
+from trainer.methods.muon import Muon
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -53,11 +55,11 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Optimiser:
-    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    name: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-4
     momentum: float = 0.9
-    """Of sgd; adam and adamw keep their own."""
+    """Of sgd; the others keep their own."""
     nesterov: bool = False
     schedule: Schedule = field(default_factory=Schedule)
 
@@ -65,6 +67,8 @@ class Optimiser:
         """The torch optimiser of parameter groups. A group's `rate` (1 if it has none) scales its learning rate, for
         good, or for the part of the training that `until` says."""
         groups = [{"rate": 1.0, **group} for group in groups]
+        if self.name == "muon":
+            return Muon(groups, self.lr, self.weight_decay)
         common = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
         if self.name == "sgd":
             return torch.optim.SGD(groups, momentum=self.momentum, nesterov=self.nesterov, **common)

@@ -81,6 +81,11 @@ def another_making(definition: dict[str, Any]) -> dict[str, Any]:
     if name == "BasicUNet":
         widths = list(definition.get("features", _WIDTHS)[:5])
         return {"_target_": "ResVNet3D", **channels, "widths": widths, "norm": "instance", "dropout": 0.1}
+    if name == "FoldedVNet3D":  # the other looks at every voxel
+        widths = [8, *definition.get("widths", (16, 32, 64, 128))]
+        shared = {key: definition[key] for key in ("norm", "dropout") if key in definition}
+        convolutions = [1, *definition.get("convolutions", (2,) * (len(widths) - 1))]
+        return {"_target_": "VNet3D", **channels, "widths": widths, "convolutions": convolutions, **shared}
     if name == "VNet3D":
         return {"_target_": "ResVNet3D", **channels, "widths": list(definition.get("widths", (16, 32, 64, 128, 256)))}
     return {"_target_": "VNet3D", **channels}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Settings:
     optimiser: Optimiser = field(
-        default_factory=lambda: Optimiser("adamw", 2e-3, 1e-3, schedule=Schedule("cosine", warm_up=100, of=6000))
+        default_factory=lambda: Optimiser("muon", 5e-3, 1e-3, schedule=Schedule("cosine", warm_up=100, of=6000))
     )
     network: dict[str, Any] = field(default_factory=dict)
     """Instead of the plan's."""

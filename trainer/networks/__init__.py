@@ -53,7 +53,7 @@ class Backbone(nn.Module):
     def _unknown(self) -> InputError:
         return InputError(
             f"The features of {self.definition['_target_']} are not known, which this method looks at: "
-            "choose BasicUNet, SliceBasicUNet, SliceUNet, VNet3D, ResVNet3D or WSResUNet3D."
+            "choose BasicUNet, SliceBasicUNet, SliceUNet, VNet3D, FoldedVNet3D, ResVNet3D or WSResUNet3D."
         )
 
     def channels(self) -> dict[str, int]:
@@ -104,7 +104,8 @@ def divisors(definition: dict[str, Any]) -> tuple[int, int, int]:
     if name == "Peers":
         peers = [{"_target_": definition[which]["network"], **definition[which]} for which in ("first", "second")]
         return tuple(max(sides) for sides in zip(*map(divisors, peers), strict=True))
-    levels = len(definition.get("widths", range(4 if name == "WSResUNet3D" else 5)))
+    levels = len(definition.get("widths", range(4 if name in {"WSResUNet3D", "FoldedVNet3D"} else 5)))
+    levels += name == "FoldedVNet3D"  # folding halves the grid once more
     return (2 ** (levels - 1), 2 ** (levels - 1), 1 if name.startswith("Slice") else 2 ** (levels - 1))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
+import multiprocessing
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ class Clock:
 
     @property
     def seconds(self) -> float:
-        return max(1.0, self._end - time.monotonic())
+        return min(max(1.0, self._end - time.monotonic()), 1e6)  # what operating systems can wait for
 
     def check(self) -> None:
         if time.monotonic() > self._end:
@@ -45,16 +47,36 @@ class Clock:
 
 
 def trainer(*arguments: object, clock: Clock | None = None) -> None:
-    """One command of the trainer, in a process of its own: what it leaves in memory does not add up."""
-    command = [sys.executable, "-m", "trainer", *map(str, arguments)]
-    print("$ python -m trainer", *map(str, arguments), flush=True)
-    limit = None if clock is None else clock.seconds
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
-    except subprocess.TimeoutExpired:
-        raise SystemExit(_TIME_IS_UP) from None
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    """One command of the trainer, in a process of its own: what it leaves in memory does not add up.
+
+    The process is forked from one that has imported what commands need, which takes longer than some of them do.
+    """
+    words = [str(argument) for argument in arguments]
+    command = " ".join(["python -m trainer", *words])
+    print("$", command, flush=True)
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["trainer.recipes.preloaded"])
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder) / "said"
+        process = forks.Process(target=_command, args=(words, said))
+        process.start()
+        process.join(None if clock is None else clock.seconds)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            raise SystemExit(_TIME_IS_UP)
+        if process.exitcode:
+            told = said.read_text("utf-8", errors="replace") if said.exists() else "It could not be started."
+            raise SystemExit(f"{command} failed:\n{told[-4000:]}")
+
+
+def _command(arguments: list[str], said: Path) -> None:
+    from trainer.commands import main
+
+    with said.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    main(arguments)
 
 
 def run(folder: Path, *begin: object, clock: Clock | None = None) -> Path:

@@ -37,7 +37,7 @@ def test_restarts_begin_again_every_period() -> None:
     assert [schedule(step, 100) for step in (0, 5, 10, 15, 20)] == pytest.approx([1, 0.5, 1, 0.5, 1])
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon"])
 def test_a_group_scales_its_own_rate(name: str) -> None:
     weights = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
     record = Optimiser(name, lr=0.1, schedule=Schedule("step", milestones=(5,)))

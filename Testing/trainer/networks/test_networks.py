@@ -14,6 +14,7 @@ from trainer.networks import Peers, build, build_peers, divisors
 
 TINY = {
     "BasicUNet": {"features": [4, 4, 4, 8, 8, 6]},
+    "FoldedVNet3D": {"widths": [4, 8], "convolutions": [1, 1], "feat": 4},
     "ResVNet3D": {"widths": [4, 8, 8], "blocks": [1, 2], "convolutions": [1, 1]},
     "SliceBasicUNet": {"features": [4, 4, 4, 8, 8, 6]},
     "SliceUNet": {"widths": [4, 8, 8]},
@@ -53,10 +54,11 @@ def test_features_lead_to_the_logits_and_have_the_channels_that_are_told(name):
     assert features["feat"].shape == (2, channels["feat"], *sides)
     assert features["bottleneck"].shape[:2] == (2, channels["bottleneck"])
     assert torch.equal(backbone.bottleneck(image), features["bottleneck"])
-    assert features["skips"][0].shape[2:] == sides
+    folds = 2 if name.startswith("Folded") else 1
+    assert features["skips"][0].shape[2:] == tuple(side // folds for side in sides)
     sizes = [skip.shape[2] for skip in features["skips"]] + [features["bottleneck"].shape[2]]
-    assert sizes == [32 // 2**level for level in range(len(sizes))]
-    assert divisors(backbone.definition)[0] == 2 ** (len(sizes) - 1)
+    assert sizes == [32 // folds // 2**level for level in range(len(sizes))]
+    assert divisors(backbone.definition)[0] == folds * 2 ** (len(sizes) - 1)
 
 
 @pytest.mark.parametrize("name", sorted(TINY))
@@ -134,7 +136,7 @@ def test_a_network_without_known_features_is_refused_with_those_that_have_some()
         unet.bottleneck(torch.zeros(1, 1, 8, 8, 8))
 
 
-@pytest.mark.parametrize("name", ["ResVNet3D", "SliceUNet", "VNet3D", "WSResUNet3D", "Peers"])
+@pytest.mark.parametrize("name", ["FoldedVNet3D", "ResVNet3D", "SliceUNet", "VNet3D", "WSResUNet3D", "Peers"])
 def test_openvino_computes_the_same(name):
     torch.manual_seed(0)
     backbone = build_peers(tiny("VNet3D"), tiny("SliceUNet")) if name == "Peers" else build(tiny(name))
