@@ -106,7 +106,7 @@ def _callbacks(run: Run, store: Store, method: Method, hardware: Hardware, watch
     training = run.recipe.training
     recording = Recording(run, watch, training.log_every)
     callbacks: list[Any] = [recording]
-    if not method.pretraining:
+    if method.predictor() is not None:
         if training.average:
             callbacks.append(Average(training.average))
         names = run.split.validation[: training.validate_on]

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.models.package import ModelPackage, UncertaintyRule
 from SSLSegmentationLib.models.write import write_package
@@ -38,11 +40,12 @@ def package_runs(
     description: str = "",
     data: str = "",
     judges: Sequence[Run] = (),
+    half: bool = False,
 ) -> ModelPackage:
     """Write the package. `licence` has to allow what the licence of the data asks for; nobody but the user knows.
 
     `judges` are runs of a cross-validation of the same training. They lend scores and temperature to a run that was
-    trained on all cases, for which nobody is left to judge.
+    trained on all cases, for which nobody is left to judge. With `half`, weights are stored with half as many digits.
     """
     folder = Path(folder).expanduser()
     check_target(folder)
@@ -58,6 +61,9 @@ def package_runs(
     heats = [float(one["temperature"]) for one in summaries if "temperature" in one]
     heat = math.exp(sum(map(math.log, heats)) / len(heats)) if len(heats) == len(summaries) else 1.0
     doubt = UncertaintyRule("members" if len(runs) > 1 else "entropy", temperature=round(heat, 4))
+    axes = {tuple(one.get("flip_axes", ())) for one in summaries}
+    if len(runs) == 1 and len(axes) == 1 and axes != {()}:  # what was judged is what is packaged
+        doubt = replace(doubt, source="flips", flip_axes=axes.pop())
     about = replace(
         as_package(first.plan, backbones[0].definition, doubt),
         id=folder.name,
@@ -70,7 +76,13 @@ def package_runs(
         scores=_cross_validated(judges) if judges else _scores(runs, summaries),
     )
     text = licence_text or NOTICE.format(data=data or f"the cases of {first.plan.name}", licence=licence)
-    return write_package(folder, about, [backbone.network.state_dict() for backbone in backbones], text)
+    states = [backbone.network.state_dict() for backbone in backbones]
+    return write_package(folder, about, [halved(state) for state in states] if half else states, text)
+
+
+def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as float16, which halves the file; networks compute with them in whatever they compute in."""
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
 def check_target(folder: Path) -> None:

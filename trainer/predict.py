@@ -38,9 +38,15 @@ class Predictor:
     """Segments cases with a network in memory, as the package that will hold it does."""
 
     def __init__(
-        self, backbone: Backbone, plan: Plan, settings: Settings | None = None, temperature: float = 1.0
+        self,
+        backbone: Backbone,
+        plan: Plan,
+        settings: Settings | None = None,
+        temperature: float = 1.0,
+        flip_axes: tuple[int, ...] = (),
     ) -> None:
-        package = as_package(plan, backbone.definition, UncertaintyRule("entropy", temperature=temperature))
+        doubt = UncertaintyRule("flips" if flip_axes else "entropy", flip_axes=flip_axes, temperature=temperature)
+        package = as_package(plan, backbone.definition, doubt)
         network = single_output(backbone.network.eval().requires_grad_(False), backbone.definition["_target_"])
         settings = settings or Settings(doubt="entropy", probabilities=True)
         self._plan = plan
@@ -75,6 +81,7 @@ def as_package(plan: Plan, definition: dict, doubt: UncertaintyRule | None = Non
         sliding=plan.sliding,
         preprocessing=plan.preprocessing,
         uncertainty=doubt or UncertaintyRule(),
+        keep_largest=tuple(c for c, label in enumerate(plan.labels, start=1) if label.value in plan.keep_largest),
     )
 
 

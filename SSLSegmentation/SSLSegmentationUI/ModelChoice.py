@@ -21,6 +21,9 @@ class ChoiceWidgets:
     delete: Any
 
 
+_WITHOUT = "-"
+"""Stands for the choice of no model, where an empty id stands for no choice yet."""
+
 _FITS = 40
 """Characters of a title that the list shows; a longer one, whose end may be what matters, is repeated below."""
 
@@ -45,6 +48,10 @@ class ModelChoice:
 
     @property
     def id(self) -> str:
+        return "" if self._entry == _WITHOUT else self._entry
+
+    @property
+    def _entry(self) -> str:
         return str(self._widgets.selector.currentData or "")
 
     @property
@@ -52,15 +59,16 @@ class ModelChoice:
         return self._models.find(self.id)
 
     def fill(self, models: Sequence[Model], chosen: str) -> None:
-        """Show these models, and choose one if it is among them."""
-        entries = [(self._without, "")] if self._without else []
+        """Show these models, and choose one if it is among them; if none was chosen yet, the first that can be used."""
+        entries = [(self._without, _WITHOUT)] if self._without else []
         entries += [(_titled(model), model.id) for model in models]
         self._filling = True
         selector = self._widgets.selector
         selector.clear()
         for text, data in entries:
             selector.addItem(text, data)
-        index = next((n for n, (_text, data) in enumerate(entries) if data == chosen), 0 if entries else -1)
+        usable = next((model.id for model in models if model.installed and not model.damage), "")
+        index = next((n for n, (_text, data) in enumerate(entries) if data == (chosen or usable)), 0 if entries else -1)
         selector.setCurrentIndex(index)
         self._filling = False
 
@@ -85,7 +93,7 @@ class ModelChoice:
 
     def _onChosen(self, index: int) -> None:
         if not self._filling:
-            self._chosen(self.id)
+            self._chosen(self._entry)
 
     def _get(self) -> None:
         model = self.model

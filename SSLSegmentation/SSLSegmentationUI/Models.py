@@ -81,7 +81,9 @@ class Models:
 
     @property
     def thatTakeClicks(self) -> list[Model]:
-        return sorted((one for one in self._models if one.takesClicks), key=lambda one: not one.installed)
+        """Those on this machine first, and of these what the user brought before what came along."""
+        clicked = (one for one in self._models if one.takesClicks)
+        return sorted(clicked, key=lambda one: (not one.installed, one.bundled))
 
     def find(self, id: str) -> Model | None:
         return next((one for one in self._models if one.id == id), None)

@@ -119,19 +119,21 @@ def numbers(text: str, count: int, option: str) -> list[float]:
 
 
 def promptable(model: str | None, device: str) -> Promptable | None:
-    """The model the user named, or the only one there is; None if there is none."""
+    """The model the user named, the one the user brought, or the one that comes along; None if there is none."""
     from SSLSegmentationLib.models.store import installed
-    from SSLSegmentationLib.prompting.backends import LOADERS, load_backend
+    from SSLSegmentationLib.prompting.backends import LOADERS, load_backend, preferred
 
     if model == NO_MODEL:
         return None
     if model is None:
-        there = [one.id for one in installed() if one.kind in LOADERS and not one.damage]
-        if not there:
-            return None
-        if len(there) > 1:
+        models = installed()
+        chosen = preferred(models)
+        if chosen is None:
+            there = [one.id for one in models if one.kind in LOADERS and not one.damage]
+            if not there:
+                return None
             raise InputError(f"There are several models that take prompts ({', '.join(there)}): give --model ID.")
-        model = there[0]
+        model = chosen.id
     return load_backend(model, device)
 
 

@@ -23,8 +23,12 @@ from SSLSegmentationLib.resources import resource
 FORMAT = 1
 VARIABLE = "SSLSEG_CATALOGUE"
 
-Kind = Literal["package", "sam", "sam2"]
-"""package: a zip file of a package folder; sam, sam2: weights for the networks of segment-anything and of sam2."""
+Kind = Literal["package", "click", "sam", "sam2"]
+"""package: a package folder that segments; click: one that answers prompts; sam, sam2: weights for the networks of
+segment-anything and of sam2. Packages are downloaded as zip files."""
+
+FOLDERS = ("package", "click")
+"""The kinds that are whole folders, where the others are single weights files."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -173,7 +177,7 @@ def size_text(count: int | None) -> str:
 
 
 def _check(entry: Entry, where: str) -> None:
-    packaged = entry.kind == "package"
+    packaged = entry.kind in FOLDERS
     weights = Path(entry.file).name == entry.file and entry.file.endswith(WEIGHTS_ENDINGS) and is_id(entry.file)
     texts = (entry.title, entry.segments, entry.source, entry.licence.name)
     problems = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.models import store as stores
 from SSLSegmentationLib.models.archive import extract_package
-from SSLSegmentationLib.models.catalogue import Entry, Licence, size_text
+from SSLSegmentationLib.models.catalogue import FOLDERS, Entry, Licence, size_text
 from SSLSegmentationLib.models.download import Downloaded, check_room, download
 from SSLSegmentationLib.models.package import ModelPackage
 from SSLSegmentationLib.models.read import METADATA, read_package
@@ -61,7 +61,7 @@ def recognise(path: Path, entries: dict[str, Entry], id_: str | None = None, tic
     sha256 = _hash(path, tick)
     entry = entries[id_] if id_ else next((e for e in entries.values() if e.sha256 == sha256), None)
     entry = entry or next((e for e in entries.values() if e.file and e.file == path.name), None)
-    if entry is None or entry.kind == "package":
+    if entry is None or entry.kind in FOLDERS:
         raise InputError(
             f"{path.name} is none of the weights files of the catalogue: name the model it belongs to with --as, or "
             "list it in a catalogue of your own (--catalogue)."
@@ -131,7 +131,7 @@ def _install_file(
     """Put a checked file, weights or the zip of a package, into its place."""
     staged = stores.stage(store, entry.id)
     about = {"segments": entry.segments, "modality": entry.modality, "address": address, "sha256": done.sha256}
-    if entry.kind == "package":
+    if entry.kind in FOLDERS:
         extract_package(path, staged, tick)
         package = read_package(staged)
         if package.id != entry.id:
@@ -170,7 +170,7 @@ def _record(package: ModelPackage, staged: Path, licence: Licence, accepted: str
         format=stores.FORMAT,
         id=package.id,
         title=package.title,
-        kind="package",
+        kind=stores.kind_of(package),
         licence=licence if licence.name else Licence("not stated"),
         files=files,
         installed=stores.now(),

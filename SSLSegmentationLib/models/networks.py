@@ -55,6 +55,7 @@ NETWORKS: dict[str, Allowed] = {
     "UNETR": Allowed(_MONAI + "unetr"),
     "UNet": Allowed(_MONAI + "unet"),
     "VNet": Allowed(_MONAI + "vnet"),
+    "ClickNet": Allowed(_OURS + "click"),
     "FoldedVNet3D": Allowed(_OURS + "vnet"),
     "Peers": Allowed(_OURS + "peers"),
     "ResVNet3D": Allowed(_OURS + "resvnet"),

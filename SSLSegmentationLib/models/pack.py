@@ -18,7 +18,7 @@ from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.atomic import replacing
 from SSLSegmentationLib.models import store as stores
 from SSLSegmentationLib.models.archive import CHUNK, extract, members, opened
-from SSLSegmentationLib.models.catalogue import size_text
+from SSLSegmentationLib.models.catalogue import FOLDERS, size_text
 from SSLSegmentationLib.models.download import check_room
 from SSLSegmentationLib.models.read import read_package
 from SSLSegmentationLib.models.store import Installed, Record
@@ -119,7 +119,7 @@ def unpack(path: Path, folder: Path | str | None = None, tick: Tick = silent) ->
                         f"{path.name}: {file.path} of {record.id} is damaged (expected SHA-256 {file.sha256}, found "
                         f"{found}): nothing was installed; copy the file again."
                     )
-            if record.kind == "package" and (called := read_package(staged[record.id]).id) != record.id:
+            if record.kind in FOLDERS and (called := read_package(staged[record.id]).id) != record.id:
                 raise InputError(
                     f'{path.name}: the package {record.id} calls itself "{called}": nothing was installed.'
                 )

@@ -22,7 +22,7 @@ from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.atomic import replacing
 from SSLSegmentationLib.io.locks import locked
 from SSLSegmentationLib.models.archive import safe_path
-from SSLSegmentationLib.models.catalogue import Entry, Kind, Licence, is_hash, is_id, load_catalogue, near
+from SSLSegmentationLib.models.catalogue import FOLDERS, Entry, Kind, Licence, is_hash, is_id, load_catalogue, near
 from SSLSegmentationLib.models.package import ModelPackage
 from SSLSegmentationLib.models.read import METADATA, WEIGHTS_ENDINGS, from_plain, read_package
 from SSLSegmentationLib.progress import Tick, silent
@@ -87,8 +87,8 @@ class Installed:
 
     @property
     def path(self) -> Path:
-        """What is loaded: the folder of a package, the weights file of a promptable model."""
-        return self.folder if self.kind == "package" else self.folder / self.record.files[0].path
+        """What is loaded: the folder of a package, or a weights file."""
+        return self.folder if self.kind in FOLDERS else self.folder / self.record.files[0].path
 
     @property
     def bytes(self) -> int:
@@ -183,7 +183,7 @@ def verify(model: Installed, catalogue: dict[str, Entry], tick: Tick = silent) -
     entry = catalogue.get(model.id)
     if entry and entry.sha256 and model.record.sha256 not in {"", entry.sha256}:
         problems.append(f"it is another file than that of the catalogue, which has SHA-256 {entry.sha256}")
-    if model.kind == "package":
+    if model.kind in FOLDERS:
         try:
             package = read_package(model.folder)
             if model.record.files and package.id != model.id:
@@ -309,7 +309,7 @@ def check_record(data: Any, where: str, id_: str | None = None) -> Record:
     for file in record.files:
         if safe_path(file.path, where) == RECORD or file.bytes < 0 or not is_hash(file.sha256):
             raise InputError(f"{where} describes {file.path} in a way that cannot be meant")
-    if record.kind != "package" and (len(record.files) != 1 or "/" in record.files[0].path):
+    if record.kind not in FOLDERS and (len(record.files) != 1 or "/" in record.files[0].path):
         raise InputError(f"{where} has to name one weights file")
     return record
 
@@ -317,10 +317,22 @@ def check_record(data: Any, where: str, id_: str | None = None) -> Record:
 def record_of(package: ModelPackage) -> Record:
     """The record of a package that has none: what the package says of itself."""
     segments = ", ".join(label.name for label in package.labels)
-    licence = Licence(package.licence or "not stated")
     return Record(
-        FORMAT, package.id, package.title, "package", licence, (), "", segments=segments, modality=package.modality
+        FORMAT,
+        package.id,
+        package.title,
+        kind_of(package),
+        Licence(package.licence or "not stated"),
+        (),
+        "",
+        segments=segments,
+        modality=package.modality,
     )
+
+
+def kind_of(package: ModelPackage) -> Kind:
+    """Whether the package segments by itself or answers prompts, which its network decides."""
+    return "click" if package.network["_target_"] == "ClickNet" else "package"
 
 
 def hash_file(path: Path, watch: Callable[[int], None] = lambda count: None) -> str:

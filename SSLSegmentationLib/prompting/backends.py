@@ -5,13 +5,15 @@ A new kind of model joins by an entry in LOADERS; nothing else asks which kind t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from SSLSegmentationLib.errors import InputError
-from SSLSegmentationLib.models.store import find
+from SSLSegmentationLib.models.catalogue import FOLDERS
+from SSLSegmentationLib.models.read import read_package
+from SSLSegmentationLib.models.store import Installed, find
 from SSLSegmentationLib.prompting.protocol import Promptable
 
 _ROOM = 2.0  # times the file: the weights read, and the network they go into
@@ -70,7 +72,18 @@ def locate(model: str | Path) -> Weights:
     if found.kind not in LOADERS:
         able = ", ".join(LOADERS)
         raise InputError(f"{found.id} takes no prompts (it is of the kind {found.kind}): choose one of kind {able}.")
-    return Weights(found.path, found.id, found.kind, found.record.config, found.record.image_size)
+    path = read_package(found.path).weights[0] if found.kind in FOLDERS else found.path
+    return Weights(path, found.id, found.kind, found.record.config, found.record.image_size)
+
+
+def preferred(models: Sequence[Installed]) -> Installed | None:
+    """The model for prompts where nobody has chosen: one that the user brought, else the one that comes along.
+
+    None where there is none, or several that the user brought.
+    """
+    able = [one for one in models if one.kind in LOADERS and not one.damage]
+    brought = [one for one in able if not one.bundled]
+    return next(iter(brought or able), None) if len(brought) < 2 else None
 
 
 def _kind_of(path: Path) -> str:
@@ -122,6 +135,16 @@ def _sam2(weights: Weights, device: str) -> Promptable:
     return load_sam2(weights.path, weights.name, weights.config, weights.image_size, device=device)
 
 
-LOADERS: dict[str, Kind] = {"sam": Kind("segment_anything", _sam), "sam2": Kind("sam2", _sam2)}
+def _click(weights: Weights, device: str) -> Promptable:
+    from SSLSegmentationLib.prompting.click import load_click
+
+    return load_click(weights.path, weights.name, device=device)
+
+
+LOADERS: dict[str, Kind] = {
+    "click": Kind("monai", _click),
+    "sam": Kind("segment_anything", _sam),
+    "sam2": Kind("sam2", _sam2),
+}
 
 _kept: dict[tuple[Weights, int, int, str], Promptable] = {}

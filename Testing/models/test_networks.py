@@ -41,6 +41,7 @@ DEFINITIONS = {
         "first": {"network": "VNet3D", "widths": [2, 4], "convolutions": [1, 1]},
         "second": {"network": "BasicUNet", "features": [2, 2, 4, 4, 4, 2]},
     },
+    "ClickNet": {"widths": [2, 4]},
     "FoldedVNet3D": {"widths": [2, 4], "convolutions": [1, 1], "feat": 2},
     "ResVNet3D": {"widths": [2, 4, 4], "blocks": [1, 2], "convolutions": [1, 1]},
     "SliceBasicUNet": {"features": [2, 2, 4, 4, 4, 2]},
@@ -49,6 +50,7 @@ DEFINITIONS = {
     "WSResUNet3D": {"widths": [8, 8, 16], "blocks": [1, 1, 2], "dilated_blocks": 1},
 }  # fmt: skip
 SIDES = {"SwinUNETR": 64, "VNet": 16}
+ANSWER_PROMPTS = {"ClickNet"}  # and do not segment a scan alone
 NEED_EINOPS = {"SwinUNETR", "UNETR"}
 
 
@@ -68,6 +70,8 @@ def test_the_outline_is_that_of_the_real_network_which_gives_one_tensor_of_logit
     network = build(definition, "test").eval()
     assert outline(definition, "test", 10**9) == {key: tuple(t.shape) for key, t in network.state_dict().items()}
     assert all(tensor.device.type == "cpu" for tensor in network.state_dict().values())
+    if name in ANSWER_PROMPTS:
+        return
     side = SIDES.get(name, 32)
     with torch.inference_mode():
         logits = single_output(network, name).eval()(torch.zeros(1, 1, side, side, side))

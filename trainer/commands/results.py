@@ -16,6 +16,11 @@ def evaluate(
     cases: list[str] = typer.Option(None, "--cases", help="Names of cases to judge; test or validation cases else."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:1 or mps."),
     tolerance: float = typer.Option(2.0, min=0.0, help="Millimetres a surface may be off for NSD."),
+    flips: bool = typer.Option(
+        False,
+        "--flips",
+        help="See scans mirrored as well, and take the mean: better and slower. The package then does so.",
+    ),
 ) -> None:
     """Judge runs on cases they were not trained on, each on the grid of its own scan.
 
@@ -26,7 +31,7 @@ def evaluate(
 
     for run in runs:
         with progress() as tick:
-            found = judge(run, cases or None, device=device, tolerance_mm=tolerance, tick=tick)
+            found = judge(run, cases or None, device=device, tolerance_mm=tolerance, flips=flips, tick=tick)
         _show(run, found)
 
 
@@ -41,6 +46,9 @@ def package(
     version: str = typer.Option("1.0", help="Of the model."),
     data: str = typer.Option("", help="What it was trained on, in words, with attribution where the licence asks."),
     description: str = typer.Option("", help="For the model card."),
+    half: bool = typer.Option(
+        False, "--half", help="Weights with half as many digits: half the file; a voxel in many thousands may differ."
+    ),
     judges: list[Path] = typer.Option(
         None, "--judge", help="Evaluated runs of a cross-validation, for the scores of a run that no case is left for."
     ),
@@ -69,6 +77,7 @@ def package(
         description=description,
         data=data,
         judges=[Run(judge) for judge in judges or ()],
+        half=half,
     )
     if not written.scores:
         say("Its card has no scores and its doubt is not calibrated, because the run was not evaluated.")

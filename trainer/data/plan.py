@@ -41,6 +41,8 @@ class Plan:
     padding: Literal["zero", "edge"] = "zero"
     background: tuple[int, ...] = ()
     """Values in the label files that are not learnt."""
+    keep_largest: tuple[int, ...] = ()
+    """Values of labels of which only the largest connected part counts, in judging and in use."""
     seed: int = 0
 
     @property

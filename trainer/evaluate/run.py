@@ -41,12 +41,14 @@ def evaluate(
     *,
     device: str = "auto",
     tolerance_mm: float = 2.0,
+    flips: bool = False,
     tick: Tick = silent,
 ) -> Evaluation:
     """Judge the run on its test cases, or on its validation cases where there are none, or on those that are named.
 
     Everything goes into RUN/evaluation. The temperature is fitted on validation cases; where these are the ones that
-    are judged, the facts say so.
+    are judged, the facts say so. With `flips`, a scan is seen in all the mirrored ways that training has shown, and the
+    mean counts, as in the package then.
     """
     run = Run(run_folder)
     plan, split = run.plan, run.split
@@ -61,7 +63,8 @@ def evaluate(
         raise InputError(f'{plan.data} has no labels of "{missing[0]}" to judge with: correct the names.')
     backbone, device = trained_predictor(run), choose_device(device)
     reliabilities, heat = _calibration(run, backbone, device, names, tick)
-    rows = _rows(plan, backbone, device, [files[name] for name in names], tolerance_mm, tick)
+    axes = _mirrored(run) if flips else ()
+    rows = _rows(plan, backbone, device, [files[name] for name in names], tolerance_mm, axes, tick)
     training = run.recipe.training
     facts = {
         "method": _called(run),
@@ -74,6 +77,7 @@ def evaluate(
         "judged": judged,
         "cases": len(names),
         "tolerance_mm": tolerance_mm,
+        "flip_axes": list(axes),
         **heat,
         "code": (run.done or {}).get("code", code_version()),
         "machine": machine(),
@@ -96,9 +100,16 @@ def _called(run: Run) -> str:
 
 
 def _rows(
-    plan: Plan, backbone: Backbone, device: str, cases: Sequence[CaseFiles], tolerance_mm: float, tick: Tick
+    plan: Plan,
+    backbone: Backbone,
+    device: str,
+    cases: Sequence[CaseFiles],
+    tolerance_mm: float,
+    flip_axes: tuple[int, ...],
+    tick: Tick,
 ) -> list[Row]:
-    predict = Predictor(backbone, plan, Settings(device=device, doubt="none"))
+    settings = Settings(device=device, doubt="flips" if flip_axes else "none")
+    predict = Predictor(backbone, plan, settings, flip_axes=flip_axes)
     known, rows = known_labels(plan), []
     for number, case in enumerate(cases):
         tick("Judging", number / len(cases))
@@ -107,6 +118,15 @@ def _rows(
         rows += rows_of(case.name, found.labels, truth, plan.labels, case.annotated, tolerance_mm)
     tick("Judging", 1.0)
     return rows
+
+
+def _mirrored(run: Run) -> tuple[int, ...]:
+    axes = run.plan.augmentation.mirror
+    if not axes:
+        raise InputError(
+            f"{run.folder} never saw a mirrored patch in training, so mirrored scans are foreign to it: omit --flips."
+        )
+    return axes
 
 
 def _calibration(

@@ -22,6 +22,7 @@ METHODS: dict[str, str] = {
     "polycl": "trainer.methods.polycl:PolyCL",
     "simclr": "trainer.methods.simclr:SimCLR",
     "models_genesis": "trainer.methods.models_genesis:ModelsGenesis",
+    "clicks": "trainer.methods.clicks:Clicks",
 }
 """`name: "module:Class"`, one line a method."""
 

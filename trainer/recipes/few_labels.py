@@ -5,12 +5,15 @@
 DATA holds images/ and labels/. Of the cases, a fifth is held back for the test by each seed; 8 or 16 of the rest keep
 their labels, the others are unlabelled. Every method gets the same network and the same number of steps, for which the
 learning rates were left as they are by default: nothing was tuned on these cases. A pre-training has as many steps of
-its own, and its fine-tuning those of the others. The tables are OUT/table-3d.md and OUT/table-2d.md.
+its own, and its fine-tuning those of the others. The tables are table-3d.md and table-2d.md in the record, which holds
+the scores of every run as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -62,39 +65,52 @@ def planned(data: Path, out: Path, flat: bool) -> Path:
     return work
 
 
-def few_labels(way: Way, data: Path, out: Path, labelled: int, seed: int, steps: int) -> Path:
-    """One method with so many labelled cases, trained and judged."""
-    work = planned(data, out, way.flat)
-    folder = out / "runs" / f"{labelled:02d}-{way.name}-{seed}"
-    held_back = ("--test", 0.2, "--folds", 10, "--split-seed", seed)
-    same = ("--seed", seed, "--steps", steps, "--device", "cpu", "--set", "validate_every=1000000")
-    start: tuple[object, ...] = ()
-    if way.pretraining:
-        what = f"{labelled:02d}-" if way.seen_labels else ""
-        split = ("--split", _split_of(data, out, labelled, seed, steps)) if way.seen_labels else held_back
-        method = ("--method", way.pretraining, "--preset", way.pretraining_preset)
-        pretrained = run(out / "pretrained" / f"{what}{way.name}-{seed}", "pretrain", work, *method, *split, *same)
-        start = ("--from", pretrained)
-    method = ("--method", way.method, "--preset", way.preset)
-    return judged(run(folder, "train", work, *method, "--labelled", labelled, *held_back, *same, *start))
+@dataclass(frozen=True)
+class Study:
+    data: Path
+    out: Path
+    record: Path
+    """What is known of runs that are judged; they are not run again, wherever their weights are now."""
+    steps: int
 
+    def run(self, way: Way, labelled: int, seed: int) -> Path:
+        """One method with so many labelled cases, trained and judged; its place in the record."""
+        name = f"{labelled:02d}-{way.name}-{seed}"
+        if not (self.record / name / "evaluation" / "summary.json").exists():
+            self._train(way, name, labelled, seed)
+        return self.record / name
 
-def _split_of(data: Path, out: Path, labelled: int, seed: int, steps: int) -> Path:
-    """That of the baseline, whose labelled cases are the only ones a pre-training may take labels from."""
-    base = next(way for way in WAYS if way.name == "supervised-2d")
-    return few_labels(base, data, out, labelled, seed, steps) / "split.json"
+    def _train(self, way: Way, name: str, labelled: int, seed: int) -> None:
+        work = planned(self.data, self.out, way.flat)
+        held_back = ("--test", 0.2, "--folds", 10, "--split-seed", seed)
+        same = ("--seed", seed, "--steps", self.steps, "--device", "cpu", "--set", "validate_every=1000000")
+        start: tuple[object, ...] = ()
+        if way.pretraining:
+            what = f"{labelled:02d}-" if way.seen_labels else ""
+            split = ("--split", self._split_of(labelled, seed)) if way.seen_labels else held_back
+            method = ("--method", way.pretraining, "--preset", way.pretraining_preset)
+            before = self.out / "pretrained" / f"{what}{way.name}-{seed}"
+            start = ("--from", run(before, "pretrain", work, *method, *split, *same))
+        method = ("--method", way.method, "--preset", way.preset)
+        folder = self.out / "runs" / name
+        judged(run(folder, "train", work, *method, "--labelled", labelled, *held_back, *same, *start))
+        (self.record / name / "evaluation").mkdir(parents=True, exist_ok=True)
+        for file in ("split.json", "evaluation/cases.csv", "evaluation/summary.json"):
+            shutil.copyfile(folder / file, self.record / name / file)
 
+    def _split_of(self, labelled: int, seed: int) -> Path:
+        """That of the baseline, whose labelled cases are the only ones a pre-training may take labels from."""
+        base = next(way for way in WAYS if way.name == "supervised-2d")
+        return self.run(base, labelled, seed) / "split.json"
 
-def tables(out: Path) -> None:
-    """What there is so far."""
-    for name, flat in (("3d", False), ("2d", True)):
-        names = {way.name for way in WAYS if way.flat == flat}
-        folders = [
-            folder for folder in sorted((out / "runs").glob("*"))
-            if folder.name[3:].rpartition("-")[0] in names and (folder / "evaluation" / "summary.json").exists()
-        ]  # fmt: skip
-        if folders:
-            (out / f"table-{name}.md").write_text(markdown(lines_of([read_run(folder) for folder in folders])), "utf-8")
+    def tables(self) -> None:
+        """What there is so far."""
+        for name, flat in (("3d", False), ("2d", True)):
+            names = {way.name for way in WAYS if way.flat == flat}
+            folders = [one for one in sorted(self.record.glob("*-*")) if one.name[3:].rpartition("-")[0] in names]
+            if folders:
+                table = markdown(lines_of([read_run(folder) for folder in folders]))
+                (self.record / f"table-{name}.md").write_text(table, "utf-8")
 
 
 def main() -> None:
@@ -105,16 +121,18 @@ def main() -> None:
     parser.add_argument("--labelled", nargs="*", type=int, default=[8, 16])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--record", type=Path, help="where the scores are kept; OUT/record by default")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no run after so many minutes")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     clock = Clock(given.minutes)
+    study = Study(given.data, given.out, given.record or given.out / "record", given.steps)
     for seed in given.seeds:
         for labelled in given.labelled:
             for way in chosen(WAYS, given.methods):
                 clock.check()
-                few_labels(way, given.data, given.out, labelled, seed, given.steps)
-                tables(given.out)
+                study.run(way, labelled, seed)
+                study.tables()
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ class Model:
     """The arguments that tell which cases a part trains on."""
     card: Card
     device: str = "cpu"
+    judging: tuple[object, ...] = ()
+    """Arguments of `evaluate`."""
 
     def make(self, parts: Sequence[str], clock: Clock) -> None:
         """Train and judge these parts, and write the package when all of them are there."""
@@ -66,7 +68,7 @@ class Model:
             begin = ("train", stage.work, *self.split(part), *same, *changes, *start)
             start = ("--from", run(folder, *begin, clock=clock))
         if part != ALL:
-            judged(folder)
+            judged(folder, *self.judging)
 
     def folder(self, part: str) -> Path:
         """The run of a part's last stage."""
@@ -89,4 +91,4 @@ class Model:
                 f"--{key}={getattr(self.card, key)}" for key in ("title", "licence", "data", "description", "version")
             )
             judge = (f"--judge={folder}" for folder in judges)
-            trainer("package", whole, "--out", target, *about, *judge)
+            trainer("package", whole, "--out", target, "--half", *about, *judge)

@@ -70,7 +70,8 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     stages = [Stage(planned(given.data, given.out), given.steps, ("optimiser.lr=0.01",))]
-    Model(given.out, FOLDS, stages, split_of, CARD, given.device).make(given.parts, Clock(given.minutes))
+    model = Model(given.out, FOLDS, stages, split_of, CARD, given.device, judging=("--flips",))
+    model.make(given.parts, Clock(given.minutes))
 
 
 if __name__ == "__main__":

@@ -90,10 +90,10 @@ def run(folder: Path, *begin: object, clock: Clock | None = None) -> Path:
     return folder
 
 
-def judged(folder: Path) -> Path:
+def judged(folder: Path, *how: object) -> Path:
     """A run that is evaluated."""
     if not (folder / "evaluation" / "summary.json").exists():
-        trainer("evaluate", folder)
+        trainer("evaluate", folder, *how)
     return folder
 
 

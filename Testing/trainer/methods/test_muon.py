@@ -42,28 +42,28 @@ def test_a_step_is_about_as_long_for_a_kernel_as_for_a_bias() -> None:
     layer(torch.randn(2, 8, 6, 6, 6)).square().mean().backward()
     optimiser.step()
     moved = {
-        name: (a - b).square().mean().sqrt()
+        name: float((a - b).detach().square().mean().sqrt())
         for (name, a), b in zip(layer.named_parameters(), before.parameters(), strict=True)
     }
     assert 0.001 < moved["weight"] < 0.003  # a fifth of the rate
     assert moved["bias"] == pytest.approx(0.01, rel=0.05)
 
 
-def test_it_learns_what_adamw_learns_in_as_many_steps() -> None:
-    def loss_after(name: str) -> float:
-        torch.manual_seed(0)
-        net = nn.Sequential(nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 10))
-        x = torch.randn(256, 10)
-        y = torch.tanh(x @ torch.randn(10, 10))
-        optimiser = Optimiser(name, 5e-3)([{"params": list(net.parameters())}])
-        for _ in range(150):
-            optimiser.zero_grad()
-            loss = (net(x) - y).square().mean()
-            loss.backward()
-            optimiser.step()
-        return float(loss)
-
-    assert loss_after("muon") < loss_after("adamw")
+def test_it_learns_what_directions_of_very_different_strength_tell() -> None:
+    """Where plain gradient descent crawls along the weak ones."""
+    torch.manual_seed(0)
+    net = nn.Linear(10, 10)
+    x = torch.randn(256, 10) * torch.logspace(-1, 1, 10)
+    y = x @ torch.randn(10, 10)
+    optimiser = Optimiser("muon", 0.3)([{"params": list(net.parameters())}])
+    first = float((net(x) - y).square().mean().detach())
+    for step in range(200):
+        optimiser.param_groups[0]["lr"] = 0.3 * (1 - step / 200)
+        optimiser.zero_grad()
+        loss = (net(x) - y).square().mean()
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < 1e-3 * first
 
 
 def test_it_goes_on_from_its_state_as_if_it_had_not_stopped() -> None:

@@ -1,0 +1,97 @@
+"""click-ct-mr: a network that answers clicks, boxes and masks on pictures of CT and MR, whatever they show.
+
+    python -m trainer.recipes.clicks BTCV HIPPOCAMPUS OUT [--pretrained simclr] [--minutes 60]
+
+BTCV and HIPPOCAMPUS hold images/ and labels/ (see trainer.recipes.abdomen and .hippocampus). It trains on 20 abdomens,
+20 hippocampi and 3 synthetic abdomens; the other 4 abdomens and 10 more hippocampi judge. With --pretrained the encoder
+begins with what that method has learnt from the same scans without labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from SSLSegmentationLib.io.write import write_volume
+from SSLSegmentationLib.phantom import abdomen_phantom
+from trainer.data.splits import Split, write_split
+from trainer.recipes.study import Clock, run, trainer
+
+PHANTOMS = (50_000, 50_001, 50_002)
+"""Seeds that no demo and no test uses."""
+HELD_ABDOMENS, HIPPOCAMPI, HELD_HIPPOCAMPI = 4, 20, 10
+
+
+def gathered(btcv: Path, hippocampus: Path, out: Path) -> tuple[Path, Split]:
+    """One folder with all cases, and which of them train and judge."""
+    folder = out / "data"
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    abdomens, small = _linked(btcv, folder, 10_000), _linked(hippocampus, folder, HIPPOCAMPI + HELD_HIPPOCAMPI)
+    phantoms = [f"phantom_{seed}" for seed in PHANTOMS]
+    for seed, name in zip(PHANTOMS, phantoms, strict=True):
+        image, labels = (folder / kind / f"{name}.nii.gz" for kind in ("images", "labels"))
+        if not labels.exists():
+            for volume, path in zip(abdomen_phantom(seed), (image, labels), strict=True):
+                write_volume(volume, path)
+    held = (*abdomens[-HELD_ABDOMENS:], *small[-HELD_HIPPOCAMPI:])
+    trained = (*abdomens[:-HELD_ABDOMENS], *small[:-HELD_HIPPOCAMPI], *phantoms)
+    return folder, Split(trained, (), (), held, folds=0)
+
+
+def _linked(source: Path, folder: Path, most: int) -> list[str]:
+    """The names of the first cases of a set, which are now in the folder as well."""
+    names = sorted(path.name for path in (source / "images").glob("*.nii.gz"))[:most]
+    for name in names:
+        for kind in ("images", "labels"):
+            link = folder / kind / name
+            if not link.exists():
+                link.symlink_to((source / kind / name).resolve())
+    return [name.removesuffix(".nii.gz") for name in names]
+
+
+def planned(btcv: Path, hippocampus: Path, out: Path) -> Path:
+    """On the scans' own grids, since users see these; greys from black to white as in a slice view."""
+    work = out / "plan"
+    path = work / "plan.yaml"
+    if not path.exists():
+        folder, split = gathered(btcv, hippocampus, out)
+        trainer("plan", folder, "--out", work, "--dims", 2, "--budget", "cpu", "--name", "click CT MR")
+        plan = yaml.safe_load(path.read_text("utf-8"))
+        plan["preprocessing"] |= {"spacing": None, "crop_to_body": False}
+        plan["preprocessing"]["intensity"] = {"kind": "percentile", "low": 0.5, "high": 99.5}
+        plan["patch"], plan["batch"] = [128, 128, 1], 16
+        plan["network"]["widths"] = [16, 32, 64, 96, 128]
+        path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
+        write_split(out / "split.json", split)
+    return work
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m trainer.recipes.clicks", description=__doc__.splitlines()[0])
+    parser.add_argument("btcv", type=Path)
+    parser.add_argument("hippocampus", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--pretrained", default="", metavar="METHOD", help="simclr, pixel_global, polycl, …; none else")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--pretraining-steps", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many minutes; run again to go on")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    clock, work = Clock(given.minutes), planned(given.btcv, given.hippocampus, given.out)
+    split = ("--split", given.out / "split.json", "--seed", given.seed, "--device", given.device)
+    start: tuple[object, ...] = ()
+    if given.pretrained:
+        before = given.out / "runs" / f"{given.pretrained}-{given.seed}"
+        told = ("--method", given.pretrained, "--steps", given.pretraining_steps)
+        start = ("--from", run(before, "pretrain", work, *told, *split, clock=clock))
+    folder = given.out / "runs" / f"clicks-{given.pretrained or 'scratch'}-{given.seed}"
+    run(folder, "train", work, "--method", "clicks", "--steps", given.steps, *split, *start, clock=clock)
+
+
+if __name__ == "__main__":
+    main()
