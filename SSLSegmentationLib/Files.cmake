@@ -21,6 +21,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/commands/results.py
   SSLSegmentationLib/commands/segment.py
   SSLSegmentationLib/commands/serve.py
+  SSLSegmentationLib/commands/simulated.py
   SSLSegmentationLib/commands/worklist.py
   SSLSegmentationLib/dataset/__init__.py
   SSLSegmentationLib/dataset/dataset.py
@@ -90,6 +91,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/models/download.py
   SSLSegmentationLib/models/install.py
   SSLSegmentationLib/models/nets/__init__.py
+  SSLSegmentationLib/models/nets/click.py
   SSLSegmentationLib/models/nets/layers.py
   SSLSegmentationLib/models/nets/peers.py
   SSLSegmentationLib/models/nets/resvnet.py
@@ -120,6 +122,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/prompting/batches.py
   SSLSegmentationLib/prompting/between.py
   SSLSegmentationLib/prompting/boxes.py
+  SSLSegmentationLib/prompting/click.py
   SSLSegmentationLib/prompting/clicks.py
   SSLSegmentationLib/prompting/compose.py
   SSLSegmentationLib/prompting/crops.py
@@ -172,10 +175,10 @@ set(LIBRARY_PYTHON_SCRIPTS
 
 set(LIBRARY_RESOURCES
   Resources/Models.json
-  Resources/Models/phantom-abdomen/LICENSE
-  Resources/Models/phantom-abdomen/configs/inference.json
-  Resources/Models/phantom-abdomen/configs/metadata.json
-  Resources/Models/phantom-abdomen/docs/README.md
-  Resources/Models/phantom-abdomen/models/model.safetensors
+  Resources/Models/abdomen-ct-fast/LICENSE
+  Resources/Models/abdomen-ct-fast/configs/inference.json
+  Resources/Models/abdomen-ct-fast/configs/metadata.json
+  Resources/Models/abdomen-ct-fast/docs/README.md
+  Resources/Models/abdomen-ct-fast/models/model.safetensors
   Resources/Organs.json
   )

@@ -33,7 +33,7 @@ def run(test: Any) -> None:
         return
 
     test.delayDisplay("Segmenting")
-    parameters.model = "phantom-abdomen"
+    parameters.model = "abdomen-ct-fast"
     panel.ui.segmentButton.click()
     waitUntil(lambda: panel.work.suggestion is not None and not panel.work.operation, panel)
     segments = parameters.segmentation.GetSegmentation()

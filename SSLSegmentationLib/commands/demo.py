@@ -1,8 +1,9 @@
-"""`sslseg demo`: the whole way from a scan to its segmentation and its doubt, with nothing but what is installed."""
+"""`sslseg demo`: from a scan to its segmentation and its doubt, a correction, and its way through the slices."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
@@ -10,8 +11,13 @@ import typer
 from SSLSegmentationLib.commands.console import JSON, QUIET, people, print_json, progress_bar
 from SSLSegmentationLib.commands.segment import DEVICE, MODEL, chosen_package, segment_into, show
 
-DEMO_MODEL = "phantom-abdomen"
+if TYPE_CHECKING:
+    from SSLSegmentationLib.progress import Tick
+    from SSLSegmentationLib.volume import Volume
+
+DEMO_MODEL = "abdomen-ct-fast"
 SCAN = "scan.nii.gz"
+CORRECTED, SPREAD = "corrected", "spread"
 
 
 def demo(
@@ -27,7 +33,8 @@ def demo(
 ) -> None:
     """Try it: make a synthetic abdomen, segment it, and see where the network is unsure.
 
-    The synthetic scan is written as well, so that scan and segmentation can be opened together in Slicer.
+    Then a simulated user, who knows the truth of the synthetic scan, corrects the worst place with a few clicks, and
+    spreads that one slice to its neighbours. All of it is written, the scan as well, to be opened together in Slicer.
     """
     from SSLSegmentationLib.commands.results import REPORT, prepare_folder
     from SSLSegmentationLib.inference.segment import Settings
@@ -38,12 +45,6 @@ def demo(
 
     package = chosen_package(model or DEMO_MODEL)
     prepare_folder(out, (), overwrite=True)
-    if not quiet and package.id == DEMO_MODEL:
-        people.print(
-            "The demonstration network was trained on synthetic abdomens only. It shows how the program works, and "
-            "says nothing about how well patients are segmented.",
-            style="yellow",
-        )
     truth = None
     with progress_bar(not quiet) as tick:
         tick("Making a scan" if scan is None else "Reading", 0.0)
@@ -54,10 +55,11 @@ def demo(
             volume = read_volume(scan)
         tick("Making a scan" if scan is None else "Reading", 1.0)
         report, files = segment_into(volume, package, out, Settings(device=device), tick)
-    if truth is not None:
-        report["dice_to_the_phantom"] = _dice(out, truth.voxels)
-        write_report(out / REPORT, report)
-        files = [out / SCAN, *files]
+        if truth is not None:
+            report["dice_to_the_phantom"] = _dice(out, truth.voxels)
+            report["simulated_user"], more = _corrected(out, volume, truth, device, tick)
+            write_report(out / REPORT, report)
+            files = [out / SCAN, *files, *more]
     if as_json:
         print_json(report | {"files": [str(file) for file in files]})
     if not quiet:
@@ -66,6 +68,58 @@ def demo(
             scores = report["dice_to_the_phantom"].values()
             mean = sum(scores) / len(scores)
             people.print(f"Mean Dice to the truth of this phantom over {len(scores)} organs: {mean:.2f}")
+            people.print("A synthetic abdomen is not a patient: see docs/models.md for how good the model is on these.")
+            _tell(report["simulated_user"], out)
+
+
+def _corrected(out: Path, volume: Volume, truth: Volume, device: str, tick: Tick) -> tuple[dict[str, Any], list[Path]]:
+    """One correction and its spreading, each written into a folder of its own."""
+    from SSLSegmentationLib.commands import corrected, simulated
+    from SSLSegmentationLib.commands.results import SEGMENTATION
+    from SSLSegmentationLib.prompting.stack import acquired
+
+    network, stack = corrected.promptable(None, device), acquired(volume)
+    opened = corrected.open_segmentation(out / SEGMENTATION, volume)
+    labels = {label.name: label for label in opened.labels if (truth.voxels == label.value).any()}
+    done = simulated.correct(stack, truth, opened.segments, labels, network, tick)
+    if done is None:
+        return {}, []
+    led = simulated.spread(stack, truth, labels[done.organ], done, network, tick)
+    model, files = network.key if network else "grey values", []
+    for folder, proposal, drawn in (
+        (CORRECTED, done.proposal, opened),
+        (SPREAD, led.proposal, corrected.Opened((labels[done.organ],), {done.organ: led.drawn})),
+    ):
+        (out / folder).mkdir(exist_ok=True)
+        told = {"operation": folder, "model": model, "remarks": []}
+        files += corrected.write_corrected(out / folder, volume, drawn, {done.organ: proposal}, told, tick)[1]
+    before, after = done.dice
+    facts = {
+        "model": model,
+        "organ": done.organ,
+        "slice": done.slice,
+        "clicks": done.clicks,
+        "dice_on_the_slice": {"before": round(before, 4), "after": round(after, 4)},
+        "spread_to_slices": led.slices,
+        "dice_on_these": round(led.dice, 4),
+    }
+    return facts, files
+
+
+def _tell(user: dict[str, Any], out: Path) -> None:
+    if not user:
+        return
+    organ, scores, reached = user["organ"], user["dice_on_the_slice"], user["spread_to_slices"]
+    clicks = f"{user['clicks']} click{'s' if user['clicks'] > 1 else ''}"
+    people.print(
+        f"Corrected: {organ} on slice {user['slice']} with {clicks} ({user['model']}): Dice there "
+        f"{scores['before']:.2f} before, {scores['after']:.2f} after. See {out / CORRECTED}.",
+        soft_wrap=True,
+    )
+    people.print(
+        f"Spread from that one slice to {len(reached)} others: Dice {user['dice_on_these']:.2f}. See {out / SPREAD}.",
+        soft_wrap=True,
+    )
 
 
 def _dice(out: Path, truth: np.ndarray) -> dict[str, float]:

@@ -37,7 +37,7 @@ def package():
     from SSLSegmentationLib.models.read import read_package
     from SSLSegmentationLib.resources import resource
 
-    return read_package(resource("Models", "phantom-abdomen"))
+    return read_package(resource("Models", "abdomen-ct-fast"))
 
 
 def run(variant: str, count: int) -> dict[str, float]:

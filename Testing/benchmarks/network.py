@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from SSLSegmentationLib.models.package import IntensityRule, Label, ModelPackage, Preprocessing, Sliding
+from SSLSegmentationLib.phantom import abdomen_phantom
 from SSLSegmentationLib.phantom.names import organ_labels
 
 NETWORK = {
@@ -51,15 +52,13 @@ def train(weights: Path, steps: int) -> None:
     from monai.losses import DiceCELoss
     from safetensors.torch import load_model, save_model
 
-    from trainer.phantom_demo import batch_of, training_case
-
     torch.manual_seed(0)
     network = build()
     if weights.exists():
         load_model(network, str(weights))
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
     loss_of = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-    pool = [training_case(0, index) for index in range(8)]
+    pool = [case(seed) for seed in range(60_000, 60_008)]
     for step in range(steps):
         images, truths = batch_of(pool, np.random.default_rng([len(pool), steps, step]))
         with torch.autocast("cpu", torch.bfloat16):
@@ -72,6 +71,27 @@ def train(weights: Path, steps: int) -> None:
             print(f"step {step + 1}/{steps}  loss {loss.item():.3f}", flush=True)
             weights.parent.mkdir(parents=True, exist_ok=True)
             save_model(network, str(weights))  # as a model, because DynUNet names its parts twice
+
+
+def case(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Image (0 to 1) and labels of a phantom, (i, j, k)."""
+    scan, labels = abdomen_phantom(seed, shape=(96, 110, 120), spacing=(3.0, 3.0, 3.0))
+    grey = (scan.voxels.astype(np.float32) - INTENSITY.low) / (INTENSITY.high - INTENSITY.low)
+    return np.clip(grey, 0, 1).transpose(2, 1, 0), labels.voxels.transpose(2, 1, 0)
+
+
+def batch_of(pool: list[tuple[np.ndarray, np.ndarray]], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Two patches (batch, channel, i, j, k), each around a voxel of an organ that is drawn first."""
+    images, truths = [], []
+    for _ in range(2):
+        image, truth = pool[random.integers(len(pool))]
+        found = np.argwhere(truth == random.choice(np.unique(truth)[1:]))
+        centre = found[random.integers(len(found))] + random.integers(-16, 17, 3)
+        start = np.clip(centre - 32, 0, np.array(truth.shape) - 64)
+        part = tuple(slice(a, a + 64) for a in start)
+        images.append(image[part])
+        truths.append(truth[part])
+    return np.stack(images)[:, None], np.stack(truths)[:, None]
 
 
 def build():

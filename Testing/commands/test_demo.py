@@ -27,13 +27,30 @@ def demo(*arguments: object):
 def test_the_demo_finds_the_organs_of_its_phantom(coarse_phantom, tmp_path: Path):
     done = demo("-o", tmp_path, "--device", "cpu")
     assert done.exit_code == 0, done.output
-    assert "trained on synthetic abdomens only" in " ".join(done.stderr.split())
+    assert "A synthetic abdomen is not a patient" in " ".join(done.stderr.split())
     scan = read_volume(tmp_path / "scan.nii.gz")
     assert all(layer.same_grid_as(scan) for layer in read_segmentation(tmp_path / "segmentation.seg.nrrd").layers)
     scores = json.loads((tmp_path / "report.json").read_text())["dice_to_the_phantom"]
     assert len(scores) == 13
     assert scores["liver"] > 0.8
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
+
+
+def test_a_simulated_user_makes_the_worst_slice_better_and_spreads_it(coarse_phantom, tmp_path: Path):
+    done = demo("-o", tmp_path, "--device", "cpu", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    user = told["simulated_user"]
+    assert user["dice_on_the_slice"]["after"] > user["dice_on_the_slice"]["before"]
+    assert 1 <= user["clicks"] <= 4
+    assert 0 <= user["dice_on_these"] <= 1
+    assert user["slice"] not in user["spread_to_slices"]
+    scan = read_volume(tmp_path / "scan.nii.gz")
+    for folder in ("corrected", "spread"):
+        assert str(tmp_path / folder / "sheet.png") in told["files"]
+        found = read_segmentation(tmp_path / folder / "segmentation.seg.nrrd")
+        assert user["organ"] in [label.name for label in found.labels]
+        assert all(layer.same_grid_as(scan) for layer in found.layers)
 
 
 def test_the_demo_can_be_run_again_into_the_same_folder(coarse_phantom, tmp_path: Path):

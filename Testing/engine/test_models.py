@@ -134,8 +134,8 @@ def test_a_model_that_a_job_uses_is_not_deleted(client: Client, gate: Gate) -> N
 
 
 def test_what_cannot_be_installed_or_deleted_is_said_in_one_sentence(client: Client, web: Server) -> None:
-    with pytest.raises(InputError, match="phantom-abdomen comes with the program and cannot be removed"):
-        client.remove_model("phantom-abdomen")
+    with pytest.raises(InputError, match="abdomen-ct-fast comes with the program and cannot be removed"):
+        client.remove_model("abdomen-ct-fast")
     with pytest.raises(InputError, match=f'"{WEIGHTS.id}" is not installed'):
         client.remove_model(WEIGHTS.id)
     for ask in (client.remove_model, lambda model: client.install_model(model, LICENCE)):

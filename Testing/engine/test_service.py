@@ -465,7 +465,7 @@ def test_models_are_listed_with_their_labels(engine: Served) -> None:
     other = models["sam2.1-tiny"]
     assert (other["kind"], other["installed"], other["downloadable"]) == ("promptable", False, True)
     assert other["bytes"] > 10**8
-    assert models["phantom-abdomen"]["bundled"]
+    assert models["abdomen-ct-fast"]["bundled"]
 
 
 def test_metrics_are_prometheus_text(engine: Served) -> None:

@@ -45,7 +45,7 @@ def test_both_lists_are_used_by_cmake() -> None:
 
 def test_bundled_models_are_packaged() -> None:
     listed = (ROOT / "SSLSegmentationLib" / "Files.cmake").read_text("utf-8")
-    assert "  Resources/Models/phantom-abdomen/models/model.safetensors\n" in listed
+    assert "  Resources/Models/abdomen-ct-fast/models/model.safetensors\n" in listed
 
 
 def test_the_description_follows_the_schema() -> None:

@@ -3,10 +3,10 @@
     python -m trainer.recipes.few_labels DATA OUT [--methods supervised mean_teacher] [--minutes 60]
 
 DATA holds images/ and labels/. Of the cases, a fifth is held back for the test by each seed; 8 or 16 of the rest keep
-their labels, the others are unlabelled. Every method gets the same network and the same number of steps, for which the
-learning rates were left as they are by default: nothing was tuned on these cases. A pre-training has as many steps of
-its own, and its fine-tuning those of the others. The tables are table-3d.md and table-2d.md in the record, which holds
-the scores of every run as well.
+their labels, the others are unlabelled. Every method gets the same network, the same number of steps, and the settings
+it has by default. Of these, optimiser and rate were chosen by supervised training on this set with all labels. A
+pre-training has as many steps of its own, and its fine-tuning those of the others. The tables are table-3d.md and
+table-2d.md in the record, which holds the scores of every run as well.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def test_an_oblique_case_tells_how_it_came_about(bench: Bench, tmp_path: Path) -
     assert provenance.scan == scan_identity(read_volume_of(bench))
     assert provenance.by == "reader 1"
     assert provenance.by_hand >= changed
-    assert provenance.model.id == "phantom-abdomen"
+    assert provenance.model.id == "abdomen-ct-fast"
     assert len(provenance.model.weights_sha256) == 64
     first, *_, last = provenance.history
     assert (first.operation, first.outcome) == ("segment", "accepted")

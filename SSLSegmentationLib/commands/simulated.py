@@ -1,0 +1,141 @@
+"""A user for the demo, who knows the truth of its phantom: corrects one organ on one slice, and spreads that slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from SSLSegmentationLib.labels import Label
+from SSLSegmentationLib.progress import Tick, silent
+from SSLSegmentationLib.prompting.protocol import Promptable
+from SSLSegmentationLib.prompting.stack import Stack
+from SSLSegmentationLib.prompts import PointPrompt
+from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal
+from SSLSegmentationLib.volume import Volume
+
+_MOST_CLICKS = 4
+_WELL = 0.95  # Dice on the slice with which the user is content
+_LEAST = 150  # pixels of the organ on a slice that is worth correcting
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    organ: str
+    slice: int
+    clicks: int
+    dice: tuple[float, float]
+    """On the slice, before and after."""
+    proposal: Proposal
+    segment: Cropped
+    """The organ with the correction."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    slices: list[int]
+    dice: float
+    """Over these slices."""
+    drawn: Cropped
+    """What was known of the organ: the corrected slice alone."""
+    proposal: Proposal
+
+
+def correct(
+    stack: Stack,
+    truth: Volume,
+    segments: Mapping[str, Cropped],
+    labels: Mapping[str, Label],
+    network: Promptable | None,
+    tick: Tick = silent,
+) -> Corrected | None:
+    """Click into the largest mistakes of one organ on one slice; None where there is nothing worth it."""
+    found = _worst(stack, truth, segments, labels)
+    if found is None:
+        return None
+    organ, n = found
+    meant = stack.look(_mask_of(truth, labels[organ]), n)
+    before = after = segments.get(organ, NOTHING)
+    prompts: list[PointPrompt] = []
+    proposal = None
+    first = dice(stack.look(before, n), meant)
+    while len(prompts) < _MOST_CLICKS and dice(stack.look(after, n), meant) < _WELL:
+        prompts.append(_click(stack, n, meant, stack.look(after, n)))
+        proposal = _answer(stack, organ, prompts, before, network, tick)
+        after = proposal.accepted_into(before)
+    if proposal is None:
+        return None
+    return Corrected(organ, n, len(prompts), (first, dice(stack.look(after, n), meant)), proposal, after)
+
+
+def spread(
+    stack: Stack, truth: Volume, label: Label, corrected: Corrected, network: Promptable | None, tick: Tick = silent
+) -> Spread:
+    """What the corrected slice alone leads to on the others."""
+    from SSLSegmentationLib.commands.corrected import result_of
+    from SSLSegmentationLib.prompting.propagate import propagate
+
+    voxels = stack.numbers(corrected.segment.box) == corrected.slice
+    drawn = Cropped(corrected.segment.box, corrected.segment.bits & voxels).tight()
+    steps = propagate(stack, {corrected.organ: drawn}, [corrected.slice], network, tick=tick)
+    result = result_of(steps)
+    proposal, slices = result.proposals[corrected.organ], result.slices[corrected.organ]
+    after, meant = proposal.accepted_into(drawn), _mask_of(truth, label)
+    pairs = [(stack.look(after, n), stack.look(meant, n)) for n in slices]
+    both, sizes = sum((a & b).sum() for a, b in pairs), sum(a.sum() + b.sum() for a, b in pairs)
+    return Spread(slices, float(2 * both / max(1, sizes)), drawn, proposal)
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return float(2 * (one & other).sum() / max(1, one.sum() + other.sum()))
+
+
+def _worst(
+    stack: Stack, truth: Volume, segments: Mapping[str, Cropped], labels: Mapping[str, Label]
+) -> tuple[str, int] | None:
+    """The organ and slice with the largest connected mistake."""
+    worst, largest = None, 0
+    for organ, label in labels.items():
+        meant, found = _mask_of(truth, label), segments.get(organ, NOTHING)
+        for n in stack.touched(meant):
+            area = stack.look(meant, n)
+            if area.sum() >= _LEAST:
+                mistake = int(_largest(area != stack.look(found, n)).sum())
+                if mistake > largest:
+                    worst, largest = (organ, n), mistake
+    return worst
+
+
+def _click(stack: Stack, n: int, meant: np.ndarray, found: np.ndarray) -> PointPrompt:
+    """Into the middle of the largest mistake."""
+    from scipy.ndimage import distance_transform_edt
+
+    depth = distance_transform_edt(np.pad(_largest(meant != found), 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    plane = stack.plane(n)
+    ras = plane.to_ras(np.array((float(column), float(row))))
+    return PointPrompt(tuple(float(mm) for mm in ras), bool(meant[row, column]), plane)
+
+
+def _answer(
+    stack: Stack, organ: str, prompts: list[PointPrompt], before: Cropped, network: Promptable | None, tick: Tick
+) -> Proposal:
+    from SSLSegmentationLib.prompting.ask import ask
+    from SSLSegmentationLib.prompting.grow import grow
+
+    if network is None:
+        return grow(stack.volume, prompts, before, segment=organ, tick=tick)
+    segments = {organ: before}
+    return ask(stack.volume, {organ: prompts}, network, segments=segments, stack=stack, tick=tick)[organ]
+
+
+def _mask_of(truth: Volume, label: Label) -> Cropped:
+    return Cropped(tuple(slice(0, n) for n in truth.shape), truth.voxels == label.value).tight()
+
+
+def _largest(area: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import label
+
+    numbers, count = label(area)
+    return area if count < 2 else numbers == 1 + int(np.argmax(np.bincount(numbers.ravel())[1:]))
