@@ -13,14 +13,16 @@ from typing import Any
 from torch import Tensor
 
 from SSLSegmentationLib.errors import InputError
-from SSLSegmentationLib.models.package import ModelPackage, UncertaintyRule
+from SSLSegmentationLib.labels import Label
+from SSLSegmentationLib.models.package import ModelPackage, Sliding, UncertaintyRule
 from SSLSegmentationLib.models.write import write_package
 from trainer.evaluate.judge import RULES
 from trainer.evaluate.tables import read_rows, summary
 from trainer.loop import code_version
+from trainer.methods import method_class
 from trainer.predict import as_package
 from trainer.run import Run, plain
-from trainer.saving import trained_predictor
+from trainer.saving import trained, trained_predictor
 
 NOTICE = """\
 The weights in this package were trained on {data}.
@@ -54,6 +56,11 @@ def package_runs(
     for run in runs:
         check_trained(run)
     first = runs[0]
+    if method_class(first.recipe.method).promptable:
+        about = _promptable(first, folder.name, licence, title, version, description, data)
+        state = trained(first).learner().network.state_dict()
+        text = licence_text or NOTICE.format(data=data or f"the cases of {first.plan.name}", licence=licence)
+        return write_package(folder, about, [halved(state) if half else dict(state)], text)
     backbones = [trained_predictor(run) for run in runs]
     for run, backbone in zip(runs[1:], backbones[1:], strict=True):
         _check_alike(first, run, backbone.definition == backbones[0].definition)
@@ -78,6 +85,29 @@ def package_runs(
     text = licence_text or NOTICE.format(data=data or f"the cases of {first.plan.name}", licence=licence)
     states = [backbone.network.state_dict() for backbone in backbones]
     return write_package(folder, about, [halved(state) for state in states] if half else states, text)
+
+
+def _promptable(
+    run: Run, id_: str, licence: str, title: str, version: str, description: str, data: str
+) -> ModelPackage:
+    """Of a network that answers prompts: it has one label, whatever the user calls it."""
+    side = run.recipe.settings.sampling.side
+    return ModelPackage(
+        folder=Path(),
+        id=id_,
+        title=title or run.plan.name,
+        version=version,
+        modality="",
+        licence=licence,
+        labels=(Label(1, "segment"),),
+        network=trained(run).learner().definition,
+        weights=(Path("model.safetensors"),),
+        sliding=Sliding((side, side, 1)),
+        preprocessing=run.plan.preprocessing,
+        activation="sigmoid",
+        description=description,
+        training=_training([run], data, calibrated=False),
+    )
 
 
 def halved(state: dict[str, Tensor]) -> dict[str, Tensor]:

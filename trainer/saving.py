@@ -97,7 +97,13 @@ def trained(run: Run) -> Method:
 
 def trained_predictor(run: Run) -> Backbone:
     """The network of a run that segments: the running average of its weights, where the run keeps one."""
-    backbone = trained(run).predictor()
+    method = trained(run)
+    backbone = method.predictor()
+    if method.promptable:
+        raise InputError(
+            f"{run.folder} answers prompts, and does not segment a scan alone: package it, then measure it with "
+            "`python -m Testing.benchmarks.prompting_accuracy`."
+        )
     if backbone is None:
         raise InputError(
             f"{run.folder} is a pre-training, which does not segment: fine-tune it with "

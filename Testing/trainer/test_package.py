@@ -13,7 +13,8 @@ from SSLSegmentationLib.inference.segment import Segmenter, Settings
 from SSLSegmentationLib.io.read import read_volume
 from SSLSegmentationLib.models.read import read_package
 from Testing.trainer.data.folders import scan_and_labels
-from Testing.trainer.tiny import tiny_run
+from Testing.trainer.tiny import tiny_plan, tiny_run
+from trainer.data.augment import Augmentation
 from trainer.evaluate.run import evaluate
 from trainer.loop import fit
 from trainer.package import package_runs
@@ -140,3 +141,73 @@ def test_cases_that_were_trained_on_are_not_judged(run: Run) -> None:
 def test_cases_that_are_not_there_are_told(run: Run) -> None:
     with pytest.raises(InputError, match='no labels of "nobody"'):
         evaluate(run.folder, ["nobody"], device="cpu")
+
+
+def test_a_cross_validation_lends_scores_and_temperature_to_the_run_on_all_cases(tmp_path: Path) -> None:
+    parts = []
+    for fold in range(2):
+        part = tiny_run(tmp_path, f"fold{fold}", "steps=4", split={"folds": 2, "fold": fold})
+        fit(part)
+        evaluate(part.folder, device="cpu")
+        parts.append(part)
+    whole = tiny_run(tmp_path, "whole", "steps=4", split={"folds": 0})
+    fit(whole)
+    package = package_runs([whole], tmp_path / "boxes", licence="Apache-2.0", judges=parts)
+    assert package.scores["judged"] == "cross-validation of the same training in 2 parts"
+    assert package.scores["cases"] == 4, "every case once"
+    heats = [json.loads((part.folder / "evaluation/summary.json").read_text())["temperature"] for part in parts]
+    assert package.uncertainty.temperature == pytest.approx(float(np.sqrt(np.prod(heats))), abs=1e-3)
+    with pytest.raises(InputError, match="is judged by two of the runs"):
+        package_runs([whole], tmp_path / "twice", licence="Apache-2.0", judges=[parts[0], parts[0]])
+    with pytest.raises(InputError, match="whole was not evaluated"):
+        package_runs([whole], tmp_path / "never", licence="Apache-2.0", judges=[whole])
+
+
+def test_half_the_digits_make_half_the_file_and_nearly_the_same_labels(run: Run, tmp_path: Path) -> None:
+    whole = package_runs([run], tmp_path / "whole", licence="Apache-2.0")
+    half = package_runs([run], tmp_path / "half", licence="Apache-2.0", half=True)
+    sizes = [package.weights[0].stat().st_size for package in (half, whole)]
+    assert sizes[0] < 0.75 * sizes[1]  # names and shapes take their part of so small a file
+    scan = scan_and_labels(9, (13, 24, 22), (0.8, 0.9, 1.3))[0]
+    settings = Settings(device="cpu", backend="torch", precision="f32")
+    one, other = (Segmenter(package, settings)(scan).labels.voxels for package in (half, whole))
+    assert (one != other).mean() < 0.01
+
+
+def test_what_is_judged_mirrored_is_packaged_to_look_mirrored(tmp_path: Path) -> None:
+    part = tiny_run(tmp_path, "run", "steps=4")
+    fit(part)
+    found = evaluate(part.folder, device="cpu", flips=True)
+    assert found.facts["flip_axes"] == [0]
+    package = package_runs([part], tmp_path / "boxes", licence="Apache-2.0")
+    assert (package.uncertainty.source, package.uncertainty.flip_axes) == ("flips", (0,))
+    unmirrored = tiny_run(tmp_path / "other", "run", "steps=1", plan={"augmentation": Augmentation(mirror=())})
+    fit(unmirrored)
+    with pytest.raises(InputError, match="never saw a mirrored patch"):
+        evaluate(unmirrored.folder, device="cpu", flips=True)
+
+
+def test_only_the_largest_part_of_a_label_counts_where_the_plan_says_so(tmp_path: Path) -> None:
+    from trainer.predict import as_package
+
+    plan = tiny_plan(tmp_path / "data", keep_largest=(3,))
+    assert as_package(plan, plan.network).keep_largest == (2,), "by the number of the class, not by the user's value"
+
+
+def test_a_network_that_answers_clicks_becomes_a_package_of_its_kind(tmp_path: Path) -> None:
+    from SSLSegmentationLib.models.store import kind_of
+    from SSLSegmentationLib.prompting.click import load_click
+    from SSLSegmentationLib.prompting.protocol import PixelPrompts
+
+    changes = ("steps=2", "sampling.side=16", "widths=[4, 8]", "batch=2")
+    part = tiny_run(tmp_path, "run", *changes, method="clicks")
+    fit(part)
+    package = package_runs([part], tmp_path / "clicks", licence="Apache-2.0", half=True)
+    assert kind_of(package) == "click"
+    model = load_click(package.weights[0], "clicks")
+    answer = model.decode(
+        model.encode(np.zeros((20, 30), np.uint8)), [PixelPrompts(np.array([[4.0, 5.0]]), np.array([True]))]
+    )[0]
+    assert answer.logits.shape == (20, 30)
+    with pytest.raises(InputError, match="answers prompts, and does not segment a scan alone"):
+        evaluate(part.folder, device="cpu")

@@ -29,9 +29,9 @@ def tiny_plan(folder: Path, **changes: Any) -> Plan:
 
 def tiny_run(folder: Path, name: str = "run", *changes: str, method: str = "supervised", **more: Any) -> Run:
     """A run in FOLDER/NAME on the cases in FOLDER/data, prepared once."""
-    plan = tiny_plan(folder / "data", **more.pop("plan", {}))
+    plan, split = tiny_plan(folder / "data", **more.pop("plan", {})), {"folds": 4} | more.pop("split", {})
     cases = find_cases(plan.data)
     store = prepare_all(plan, cases, folder / "store")
     settings, training = load(method, "default", (*QUICK, *changes))
     recipe = Recipe(method, "default", settings, training, store=str(store.folder), **more)
-    return new_run(folder / name, plan, make_split(cases, folds=4), recipe)
+    return new_run(folder / name, plan, make_split(cases, **split), recipe)

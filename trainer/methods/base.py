@@ -37,6 +37,8 @@ class Method(LightningModule):
     """Frozen dataclass of every hyperparameter, with defaults; it has a field `optimiser: Optimiser`."""
     pretraining: ClassVar[bool] = False
     """Whether it ends with features that fine-tuning starts from, instead of a network that segments."""
+    promptable: ClassVar[bool] = False
+    """Whether its network answers points, boxes and masks, and does not segment a scan alone."""
     needs_labels: ClassVar[int] = 1
     """The fewest labelled cases it can train on."""
     needs_unlabelled: ClassVar[int] = 0

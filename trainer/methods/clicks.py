@@ -74,6 +74,7 @@ class User:
 
 class Clicks(Method):
     Settings = Settings
+    promptable = True
 
     def __init__(self, plan: Plan, settings: Settings, steps: int, seed: int) -> None:
         super().__init__(plan, settings, steps, seed)
