@@ -190,7 +190,7 @@ def _cross_validated(judges: Sequence[Run]) -> dict[str, Any]:
     if twice := sorted(case for (case, _), count in cases.items() if count > 1):
         raise InputError(f"{twice[0]} is judged by two of the runs of --judge: give each part of the cases once.")
     return {
-        "judged": f"cross-validation of the same training in {len(judges)} parts",
+        "judged": f"cross-validation of the same training, {len(judges)} of {judges[0].split.folds} parts",
         "cases": len({row.case for row in rows}),
         "rules": RULES,
         "scores": summary(rows),

@@ -153,7 +153,7 @@ def test_a_cross_validation_lends_scores_and_temperature_to_the_run_on_all_cases
     whole = tiny_run(tmp_path, "whole", "steps=4", split={"folds": 0})
     fit(whole)
     package = package_runs([whole], tmp_path / "boxes", licence="Apache-2.0", judges=parts)
-    assert package.scores["judged"] == "cross-validation of the same training in 2 parts"
+    assert package.scores["judged"] == "cross-validation of the same training, 2 of 2 parts"
     assert package.scores["cases"] == 4, "every case once"
     heats = [json.loads((part.folder / "evaluation/summary.json").read_text())["temperature"] for part in parts]
     assert package.uncertainty.temperature == pytest.approx(float(np.sqrt(np.prod(heats))), abs=1e-3)
