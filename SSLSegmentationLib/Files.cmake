@@ -180,5 +180,10 @@ set(LIBRARY_RESOURCES
   Resources/Models/abdomen-ct-fast/configs/metadata.json
   Resources/Models/abdomen-ct-fast/docs/README.md
   Resources/Models/abdomen-ct-fast/models/model.safetensors
+  Resources/Models/hippocampus-mr/LICENSE
+  Resources/Models/hippocampus-mr/configs/inference.json
+  Resources/Models/hippocampus-mr/configs/metadata.json
+  Resources/Models/hippocampus-mr/docs/README.md
+  Resources/Models/hippocampus-mr/models/model.safetensors
   Resources/Organs.json
   )

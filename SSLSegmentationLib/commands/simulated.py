@@ -50,23 +50,24 @@ def correct(
     network: Promptable | None,
     tick: Tick = silent,
 ) -> Corrected | None:
-    """Click into the largest mistakes of one organ on one slice; None where there is nothing worth it."""
-    found = _worst(stack, truth, segments, labels)
-    if found is None:
-        return None
-    organ, n = found
-    meant = stack.look(_mask_of(truth, labels[organ]), n)
-    before = after = segments.get(organ, NOTHING)
-    prompts: list[PointPrompt] = []
-    proposal = None
-    first = dice(stack.look(before, n), meant)
-    while len(prompts) < _MOST_CLICKS and dice(stack.look(after, n), meant) < _WELL:
-        prompts.append(_click(stack, n, meant, stack.look(after, n)))
-        proposal = _answer(stack, organ, prompts, before, network, tick)
-        after = proposal.accepted_into(before)
-    if proposal is None:
-        return None
-    return Corrected(organ, n, len(prompts), (first, dice(stack.look(after, n), meant)), proposal, after)
+    """Click into the largest mistakes of one organ on one slice; None where no click makes anything better.
+
+    Answers that are worse than what was there are rejected, as users do.
+    """
+    for organ, n in _worst(stack, truth, segments, labels):
+        meant, before = stack.look(_mask_of(truth, labels[organ]), n), segments.get(organ, NOTHING)
+        first = best = dice(stack.look(before, n), meant)
+        after, kept, prompts, clicks = before, None, [], 0
+        while len(prompts) < _MOST_CLICKS and best < _WELL:
+            prompts.append(_click(stack, n, meant, stack.look(after, n)))
+            proposal = _answer(stack, organ, prompts, before, network, tick)
+            after = proposal.accepted_into(before)
+            score = dice(stack.look(after, n), meant)
+            if score > best:
+                kept, best, clicks = proposal, score, len(prompts)
+        if kept is not None:
+            return Corrected(organ, n, clicks, (first, best), kept, kept.accepted_into(before))
+    return None
 
 
 def spread(
@@ -93,18 +94,18 @@ def dice(one: np.ndarray, other: np.ndarray) -> float:
 
 def _worst(
     stack: Stack, truth: Volume, segments: Mapping[str, Cropped], labels: Mapping[str, Label]
-) -> tuple[str, int] | None:
-    """The organ and slice with the largest connected mistake."""
-    worst, largest = None, 0
+) -> list[tuple[str, int]]:
+    """For each organ the slice with its largest connected mistake; the largest of all first."""
+    worst: list[tuple[int, str, int]] = []
     for organ, label in labels.items():
         meant, found = _mask_of(truth, label), segments.get(organ, NOTHING)
-        for n in stack.touched(meant):
-            area = stack.look(meant, n)
-            if area.sum() >= _LEAST:
-                mistake = int(_largest(area != stack.look(found, n)).sum())
-                if mistake > largest:
-                    worst, largest = (organ, n), mistake
-    return worst
+        mistakes = [
+            (int(_largest(area != stack.look(found, n)).sum()), organ, n)
+            for n in stack.touched(meant)
+            if (area := stack.look(meant, n)).sum() >= _LEAST
+        ]
+        worst += sorted(mistakes)[-1:]
+    return [(organ, n) for mistake, organ, n in sorted(worst, reverse=True) if mistake]
 
 
 def _click(stack: Stack, n: int, meant: np.ndarray, found: np.ndarray) -> PointPrompt:

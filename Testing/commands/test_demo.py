@@ -4,6 +4,7 @@ import json
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -11,6 +12,7 @@ from SSLSegmentationLib import cli
 from SSLSegmentationLib.io.read import read_volume
 from SSLSegmentationLib.io.segmentation import read_segmentation
 from SSLSegmentationLib.phantom import abdomen_phantom
+from SSLSegmentationLib.phantom.names import organ_labels
 
 
 @pytest.fixture
@@ -36,14 +38,29 @@ def test_the_demo_finds_the_organs_of_its_phantom(coarse_phantom, tmp_path: Path
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
 
 
-def test_a_simulated_user_makes_the_worst_slice_better_and_spreads_it(coarse_phantom, tmp_path: Path):
+def test_what_the_simulated_user_did_is_told_and_written(coarse_phantom, monkeypatch, tmp_path: Path):
+    """With answers that are the truth."""
+    from SSLSegmentationLib import phantom
+    from SSLSegmentationLib.commands import corrected, simulated
+    from SSLSegmentationLib.prompting.compose import Patch, compose
+
+    values = {label.name: label.value for label in organ_labels()}
+    truth = phantom.abdomen_phantom(1)[1].voxels
+
+    def answer(stack, organ, prompts, before, network, tick):
+        whole = tuple(slice(0, n) for n in truth.shape)
+        patch = Patch(whole, np.ones(truth.shape, bool), truth == values[organ], np.zeros(truth.shape, np.float32))
+        return compose(before, patch, score=1.0, segment=organ)
+
+    monkeypatch.setattr(simulated, "_answer", answer)
+    monkeypatch.setattr(corrected, "promptable", lambda model, device: None)
     done = demo("-o", tmp_path, "--device", "cpu", "--json")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     user = told["simulated_user"]
-    assert user["dice_on_the_slice"]["after"] > user["dice_on_the_slice"]["before"]
-    assert 1 <= user["clicks"] <= 4
-    assert 0 <= user["dice_on_these"] <= 1
+    assert user["model"] == "grey values"
+    assert user["dice_on_the_slice"]["before"] < user["dice_on_the_slice"]["after"] == 1.0
+    assert user["clicks"] == 1
     assert user["slice"] not in user["spread_to_slices"]
     scan = read_volume(tmp_path / "scan.nii.gz")
     for folder in ("corrected", "spread"):

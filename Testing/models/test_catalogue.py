@@ -92,7 +92,7 @@ def test_an_own_catalogue_cannot_pass_another_file_off_as_a_known_model(tmp_path
         ({"id": 3}, "id is 3"),
         ({"titel": "x"}, "titel"),
         ({"title": ""}, '"title"'),
-        ({"kind": "exe"}, "package, sam, sam2"),
+        ({"kind": "exe"}, "package, click, sam, sam2"),
         ({"licence": {"name": "MIT", "link": "http://x", "commercial": True}}, "licence.link"),
         ({"licence": {"name": "MIT", "link": "https://x"}}, "licence.commercial"),
         ({"address": "http://models.example/x.zip"}, "https://"),

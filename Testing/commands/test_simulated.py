@@ -1,0 +1,70 @@
+"""The demo's user, who knows the truth: corrects the worst place, keeps what helps, and spreads it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from SSLSegmentationLib.commands.simulated import correct, spread
+from SSLSegmentationLib.labels import Label
+from SSLSegmentationLib.prompting.stack import Stack, acquired
+from SSLSegmentationLib.proposal import Cropped
+from SSLSegmentationLib.volume import Volume
+from Testing.prompting.fake import Bright
+
+LABELS = {"cube": Label(1, "cube"), "bar": Label(2, "bar")}
+
+
+@pytest.fixture
+def seen() -> tuple[Stack, Volume]:
+    """A cube and a bar, both bright, and their truth."""
+    truth = np.zeros((20, 60, 60), dtype=np.uint8)
+    truth[4:16, 10:40, 10:30] = 1
+    truth[2:18, 20:36, 42:54] = 2
+    matrix = np.diag([1.0, 1.0, 3.0, 1.0])
+    scan = Volume((truth > 0) * np.float32(200) - 100, matrix, "blocks", "CT")
+    return acquired(scan), Volume(truth, matrix, "truth", "")
+
+
+def found(truth: Volume, **missing: tuple[slice, ...]) -> dict[str, Cropped]:
+    segments = {}
+    for name, label in LABELS.items():
+        mask = truth.voxels == label.value
+        if name in missing:
+            mask[missing[name]] = False
+        segments[name] = Cropped.of(mask)
+    return segments
+
+
+def test_the_largest_mistake_is_corrected(seen: tuple[Stack, Volume]) -> None:
+    stack, truth = seen
+    segments = found(
+        truth, cube=(slice(7, 8), slice(20, 40), slice(0, 60)), bar=(slice(5, 6), slice(20, 24), slice(0, 60))
+    )
+    done = correct(stack, truth, segments, LABELS, Bright())
+    assert (done.organ, done.slice, done.clicks) == ("cube", 7, 1)
+    assert done.dice[0] < 0.6
+    assert done.dice[1] == 1.0
+    assert (done.segment.within(tuple(slice(0, n) for n in truth.shape)) == (truth.voxels == 1)).all()
+
+
+def test_a_correction_that_makes_it_worse_is_not_kept(seen: tuple[Stack, Volume]) -> None:
+    """This model takes everything that is not quite black, so every answer is worse."""
+    stack, truth = seen
+    segments = found(truth, cube=(slice(7, 8), slice(38, 40), slice(0, 60)))
+    assert correct(stack, truth, segments, LABELS, Bright(threshold=0)) is None
+
+
+def test_what_is_right_is_left_alone(seen: tuple[Stack, Volume]) -> None:
+    stack, truth = seen
+    assert correct(stack, truth, found(truth), LABELS, Bright()) is None
+
+
+def test_the_corrected_slice_alone_is_spread(seen: tuple[Stack, Volume]) -> None:
+    stack, truth = seen
+    segments = found(truth, cube=(slice(7, 8), slice(20, 40), slice(0, 60)))
+    done = correct(stack, truth, segments, LABELS, Bright())
+    led = spread(stack, truth, LABELS["cube"], done, Bright())
+    assert stack.touched(led.drawn) == [7]
+    assert set(led.slices) >= set(range(4, 16)) - {7}
+    assert led.dice > 0.95
