@@ -116,6 +116,9 @@ def _tell(user: dict[str, Any], out: Path) -> None:
         f"{scores['before']:.2f} before, {scores['after']:.2f} after. See {out / CORRECTED}.",
         soft_wrap=True,
     )
+    if not reached:
+        people.print("Spread from that one slice: none beside it could be followed with confidence.", soft_wrap=True)
+        return
     people.print(
         f"Spread from that one slice to {len(reached)} others: Dice {user['dice_on_these']:.2f}. See {out / SPREAD}.",
         soft_wrap=True,
