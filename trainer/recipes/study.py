@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -59,12 +60,15 @@ def trainer(*arguments: object, clock: Clock | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         said = Path(folder) / "said"
         process = forks.Process(target=_command, args=(words, said))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends a study ends its training as well
         process.start()
-        process.join(None if clock is None else clock.seconds)
-        if process.is_alive():
+        try:
+            process.join(None if clock is None else clock.seconds)
+            if process.is_alive():
+                raise SystemExit(_TIME_IS_UP)
+        finally:
             process.kill()
             process.join()
-            raise SystemExit(_TIME_IS_UP)
         if process.exitcode:
             told = said.read_text("utf-8", errors="replace") if said.exists() else "It could not be started."
             raise SystemExit(f"{command} failed:\n{told[-4000:]}")
