@@ -32,9 +32,10 @@ WARM_UP, STEPS = 4, 12
 VARIANTS = {
     "monai": {"precision": "f32"},
     "monai, bf16": {"precision": "bf16"},
-    "ours, f32": {"precision": "f32"},
-    "ours": {"precision": "bf16"},
-    "ours, channels last": {"precision": "bf16", "channels_last": True},
+    "ours": {"precision": "f32"},
+    "ours, channels first": {"precision": "f32", "channels_last": False},
+    "ours, channels last": {"precision": "f32", "channels_last": True},
+    "ours, bf16": {"precision": "bf16", "channels_last": False},
 }
 
 
@@ -62,7 +63,7 @@ class Clock:
         }
 
 
-def train_ours(work: Path, precision: str, channels_last: bool = False) -> dict[str, float]:
+def train_ours(work: Path, precision: str, channels_last: bool | None = None) -> dict[str, float]:
     from trainer import hardware, records
     from trainer.data.plan_file import read_plan
     from trainer.data.splits import Split
@@ -71,14 +72,15 @@ def train_ours(work: Path, precision: str, channels_last: bool = False) -> dict[
     from trainer.presets import load
     from trainer.run import Recipe, new_run
 
-    if channels_last:
-        hardware.Hardware.channels_last = property(lambda self: True)
+    if channels_last is not None:
+        hardware.Hardware.channels_last = property(lambda self: channels_last)
     patch, count = SHAPES[SHAPE]
     plan = read_plan(work / "plan.yaml")
     plan = replace(plan, patch=patch, batch=count, network={**plan.network, "features": FEATURES})
     names = Store(work / "store").names
     sets = [f"steps={WARM_UP + STEPS}", f"log_every={WARM_UP}", "device=cpu", f"precision={precision}"]
-    settings, training = load("supervised", "default", [*sets, f"save_every={WARM_UP + STEPS + 1}"])
+    sets += ["optimiser.name=adamw", "optimiser.lr=0.002", f"save_every={WARM_UP + STEPS + 1}"]
+    settings, training = load("supervised", "default", sets)
     recipe = Recipe("supervised", "default", settings, training, store=str(work / "store"))
     clock = Clock(count)
     with tempfile.TemporaryDirectory() as folder:
@@ -152,6 +154,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder of scans and labels instead of phantoms")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--run", choices=VARIANTS, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -162,7 +165,7 @@ def main() -> None:
         work = Path(folder)
         prepare(given.data or write_phantoms(work / "phantoms"), work)
         arguments = ["--work", folder, "--threads", str(given.threads)]
-        results = run_in_turn("Testing.benchmarks.training_throughput", list(VARIANTS), given.rounds, arguments)
+        results = run_in_turn("Testing.benchmarks.training_throughput", given.variants, given.rounds, arguments)
     count = SHAPES[SHAPE][1]
     print(
         f"\n{machine()}, {given.threads} threads\n{given.data or 'phantoms'}; batches of {count} × {SHAPE}; medians\n"

@@ -127,7 +127,9 @@ def test_a_device_that_is_not_there_is_refused(scan_file: Path, package_folder: 
 
 
 def test_the_program_ends_with_code_2_and_one_sentence(monkeypatch, capsys, tmp_path: Path):
-    monkeypatch.setattr("sys.argv", ["sslseg", "segment", str(tmp_path / "[none].nii.gz"), "-o", str(tmp_path)])
+    monkeypatch.setattr(
+        "sys.argv", ["sslseg", "segment", str(tmp_path / "[none].nii.gz"), "-m", "abdomen-ct-fast", "-o", str(tmp_path)]
+    )
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2

@@ -20,7 +20,7 @@ def test_from_a_scan_to_a_corrected_segmentation(bench: Bench) -> None:
     assert bench.parameters.scan is node, "the first scan that is loaded is chosen"
     assert "Press Segment" in ui.messageLabel.text
     app.wait_until(lambda: bench.panel.models.known and ui.modelSelector.count, 60)
-    assert "demonstration" in ui.modelSelector.currentText.lower(), "the models are listed before anything is pressed"
+    assert "abdomen ct" in ui.modelSelector.currentText.lower(), "the models are listed before anything is pressed"
     app.turn(5)
     bench.picture("2-loaded")
 
