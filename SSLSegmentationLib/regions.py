@@ -23,6 +23,14 @@ class UnsureRegion:
     """Doubt times volume (ml); the order of the list."""
 
 
+def largest_region(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of what is set; nothing where nothing is."""
+    from scipy.ndimage import label
+
+    numbers, count = label(mask)
+    return mask if count < 2 else numbers == 1 + int(np.argmax(np.bincount(numbers.ravel())[1:]))
+
+
 def unsure_regions(
     uncertainty: Volume, threshold: float = 0.5, smallest_ml: float = 0.02, most: int = 100
 ) -> list[UnsureRegion]:

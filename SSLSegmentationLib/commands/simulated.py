@@ -13,6 +13,7 @@ from SSLSegmentationLib.prompting.protocol import Promptable
 from SSLSegmentationLib.prompting.stack import Stack
 from SSLSegmentationLib.prompts import PointPrompt
 from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal
+from SSLSegmentationLib.regions import largest_region
 from SSLSegmentationLib.volume import Volume
 
 _MOST_CLICKS = 4
@@ -100,7 +101,7 @@ def _worst(
     for organ, label in labels.items():
         meant, found = _mask_of(truth, label), segments.get(organ, NOTHING)
         mistakes = [
-            (int(_largest(area != stack.look(found, n)).sum()), organ, n)
+            (int(largest_region(area != stack.look(found, n)).sum()), organ, n)
             for n in stack.touched(meant)
             if (area := stack.look(meant, n)).sum() >= _LEAST
         ]
@@ -112,7 +113,7 @@ def _click(stack: Stack, n: int, meant: np.ndarray, found: np.ndarray) -> PointP
     """Into the middle of the largest mistake."""
     from scipy.ndimage import distance_transform_edt
 
-    depth = distance_transform_edt(np.pad(_largest(meant != found), 1))[1:-1, 1:-1]
+    depth = distance_transform_edt(np.pad(largest_region(meant != found), 1))[1:-1, 1:-1]
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
     plane = stack.plane(n)
     ras = plane.to_ras(np.array((float(column), float(row))))
@@ -133,10 +134,3 @@ def _answer(
 
 def _mask_of(truth: Volume, label: Label) -> Cropped:
     return Cropped(tuple(slice(0, n) for n in truth.shape), truth.voxels == label.value).tight()
-
-
-def _largest(area: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import label
-
-    numbers, count = label(area)
-    return area if count < 2 else numbers == 1 + int(np.argmax(np.bincount(numbers.ravel())[1:]))

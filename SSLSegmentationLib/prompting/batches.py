@@ -61,12 +61,7 @@ def answer_all(
 def batches(prompts: Sequence[PixelPrompts], shape: tuple[int, int], device: str) -> Iterator[Batch]:
     groups: dict[tuple[int, bool, bool], list[int]] = {}
     for place, prompt in enumerate(prompts):
-        if not len(prompt.points) and prompt.box is None and prompt.mask is None:
-            raise ValueError(f"set {place} of the prompts is empty")
-        if len(prompt.points) != len(prompt.positive):
-            raise ValueError(f"{len(prompt.points)} points cannot have {len(prompt.positive)} signs")
-        if prompt.mask is not None and prompt.mask.shape != shape:
-            raise ValueError(f"a mask of {prompt.mask.shape} pixels does not fit a picture of {shape}")
+        check_prompts(prompt, shape, place)
         make = len(prompt.points), prompt.box is not None, prompt.mask is not None
         groups.setdefault(make, []).append(place)
     for places in groups.values():
@@ -74,6 +69,16 @@ def batches(prompts: Sequence[PixelPrompts], shape: tuple[int, int], device: str
         for start in range(0, len(places), size):
             some = places[start : start + size]
             yield _batch([prompts[place] for place in some], some, device)
+
+
+def check_prompts(prompt: PixelPrompts, shape: tuple[int, int], place: int) -> None:
+    """Refuse a set of prompts that cannot be meant for a picture of this shape."""
+    if not len(prompt.points) and prompt.box is None and prompt.mask is None:
+        raise ValueError(f"set {place} of the prompts is empty")
+    if len(prompt.points) != len(prompt.positive):
+        raise ValueError(f"{len(prompt.points)} points cannot have {len(prompt.positive)} signs")
+    if prompt.mask is not None and prompt.mask.shape != shape:
+        raise ValueError(f"a mask of {prompt.mask.shape} pixels does not fit a picture of {shape}")
 
 
 def best_of(logits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,9 @@ import numpy as np
 
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.progress import Tick, silent
+from SSLSegmentationLib.prompting.batches import check_prompts
 from SSLSegmentationLib.prompting.boxes import tight
+from SSLSegmentationLib.prompting.decoding import Embeds
 from SSLSegmentationLib.prompting.encoders import Embedded
 from SSLSegmentationLib.prompting.protocol import Answer, PixelPrompts
 
@@ -32,11 +34,11 @@ _WORTH = 0.66  # of the picture's longer side: with more there is nothing to be 
 _SURELY = 20.0
 
 
-class ClickModel:
+class ClickModel(Embeds):
     def __init__(self, network: ClickNet, key: str, device: str = "cpu") -> None:
+        super().__init__(device)
         self.key = key
         self._network = network.to(device).eval().requires_grad_(False)
-        self._device = device
 
     def encode(self, picture: np.ndarray, tick: Tick = silent) -> Embedded:
         import torch
@@ -48,19 +50,10 @@ class ClickModel:
     def decode(self, embedding: Embedded, prompts: Sequence[PixelPrompts], tick: Tick = silent) -> list[Answer]:
         answers = []
         for number, asked in enumerate(prompts):
-            _check(asked, embedding.shape)
+            check_prompts(asked, embedding.shape, number)
             tick("Answering", number / len(prompts))
             answers.append(self._answer(embedding, asked, tick))
         return answers
-
-    def bytes_of(self, embedding: Embedded) -> int:
-        return embedding.bytes
-
-    def arrays_of(self, embedding: Embedded) -> dict[str, np.ndarray]:
-        return embedding.arrays()
-
-    def from_arrays(self, arrays: dict[str, np.ndarray]) -> Embedded:
-        return Embedded.of(arrays, self._device)
 
     def _answer(self, embedding: Embedded, asked: PixelPrompts, tick: Tick) -> Answer:
         seen, *levels = embedding.features
@@ -188,15 +181,6 @@ def _expected_overlap(logits: np.ndarray) -> float:
     inside = logits > 0
     union = float(inside.sum() + p[~inside].sum())
     return float(p[inside].sum()) / union if union else 0.0
-
-
-def _check(asked: PixelPrompts, shape: tuple[int, int]) -> None:
-    if not len(asked.points) and asked.box is None and asked.mask is None:
-        raise ValueError("a set of prompts is empty")
-    if len(asked.points) != len(asked.positive):
-        raise ValueError(f"{len(asked.points)} points cannot have {len(asked.positive)} signs")
-    if asked.mask is not None and asked.mask.shape != shape:
-        raise ValueError(f"a mask of {asked.mask.shape} pixels does not fit a picture of {shape}")
 
 
 def load_click(path: Path, name: str, *, device: str = "cpu") -> ClickModel:

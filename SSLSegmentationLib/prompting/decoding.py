@@ -1,4 +1,4 @@
-"""What SAM and SAM 2 have in common once a picture is encoded: prompts are answered, and embeddings are kept."""
+"""What promptable models have in common: embeddings that are kept, and of SAM and SAM 2 how prompts are answered."""
 
 from __future__ import annotations
 
@@ -17,10 +17,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Decoding(ABC):
+class Embeds:
+    """A model whose embeddings are feature maps, which can be measured and written down."""
+
     def __init__(self, device: str) -> None:
         self._device = device
 
+    def bytes_of(self, embedding: Embedded) -> int:
+        return embedding.bytes
+
+    def arrays_of(self, embedding: Embedded) -> dict[str, np.ndarray]:
+        return embedding.arrays()
+
+    def from_arrays(self, arrays: dict[str, np.ndarray]) -> Embedded:
+        return Embedded.of(arrays, self._device)
+
+
+class Decoding(Embeds, ABC):
     @abstractmethod
     def _answers(self, embedding: Embedded, batch: Batch) -> tuple[Tensor, Tensor]:
         """(sets, rows, columns) logits at the size of the picture, and their scores."""
@@ -33,12 +46,3 @@ class Decoding(ABC):
                 return self._answers(embedding, batch)
 
         return answer_all(prompts, embedding.shape, self._device, answer, tick)
-
-    def bytes_of(self, embedding: Embedded) -> int:
-        return embedding.bytes
-
-    def arrays_of(self, embedding: Embedded) -> dict[str, np.ndarray]:
-        return embedding.arrays()
-
-    def from_arrays(self, arrays: dict[str, np.ndarray]) -> Embedded:
-        return Embedded.of(arrays, self._device)

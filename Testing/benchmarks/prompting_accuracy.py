@@ -24,7 +24,7 @@ from statistics import mean
 from time import perf_counter
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import distance_transform_edt
 
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.read import read_volume
@@ -37,6 +37,7 @@ from SSLSegmentationLib.prompting.protocol import PixelPrompts, Promptable
 from SSLSegmentationLib.prompting.stack import Stack, slices_along
 from SSLSegmentationLib.prompts import PointPrompt
 from SSLSegmentationLib.proposal import Cropped
+from SSLSegmentationLib.regions import largest_region
 from SSLSegmentationLib.volume import Volume
 from Testing.benchmarks.processes import machine
 
@@ -52,8 +53,7 @@ def regions(labels: np.ndarray, value: int) -> Iterator[tuple[int, np.ndarray]]:
     there = np.flatnonzero((labels == value).sum(axis=(1, 2)) >= LEAST)
     for part in (0.25, 0.5, 0.75) if len(there) else ():
         k = int(there[round(part * (len(there) - 1))])
-        numbers, _ = label(labels[k] == value)
-        region = numbers == 1 + int(np.argmax(np.bincount(numbers.ravel())[1:]))
+        region = largest_region(labels[k] == value)
         if region.sum() >= LEAST:
             yield k, region
 
@@ -65,9 +65,7 @@ def robot(target: np.ndarray, ask: Ask) -> dict[str, float]:
     for count in range(1, max(CLICKS) + 1):
         wrong = target != found
         if wrong.any():
-            numbers, _ = label(wrong)
-            area = numbers == 1 + int(np.argmax(np.bincount(numbers.ravel())[1:]))
-            depth = distance_transform_edt(np.pad(area, 1))[1:-1, 1:-1]
+            depth = distance_transform_edt(np.pad(largest_region(wrong), 1))[1:-1, 1:-1]
             row, column = np.unravel_index(int(depth.argmax()), depth.shape)
             points.append((float(column), float(row)))
             signs.append(bool(target[row, column]))

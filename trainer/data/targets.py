@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from scipy.ndimage import binary_fill_holes, binary_opening, gaussian_filter, label, map_coordinates
 
+from SSLSegmentationLib.regions import largest_region
 from trainer.data.augment import Augmentation, another_look
 from trainer.data.batches import OneStream
 
@@ -98,7 +99,7 @@ class Targets(OneStream):
         spacing = np.delete(np.asarray(case.spacing, dtype=float), axis)
         grid = _grid(region, spacing, s, rng)
         cut = [map_coordinates(one.astype(np.float32), grid, order=1, mode="constant") for one in (region, neighbour)]
-        target, neighbour = (_largest(cut[0] > 0.5), cut[1] > 0.5)
+        target, neighbour = (largest_region(cut[0] > 0.5), cut[1] > 0.5)
         if target.sum() < _LEAST:
             return None
         picture = map_coordinates(grey, grid, order=1, mode="constant")
@@ -124,11 +125,6 @@ def _touching(area: np.ndarray, region: np.ndarray) -> np.ndarray:
     return np.isin(numbers, met[met > 0])
 
 
-def _largest(area: np.ndarray) -> np.ndarray:
-    numbers, count = label(area)
-    return area if count < 2 else numbers == 1 + int(np.argmax(np.bincount(numbers.ravel())[1:]))
-
-
 def _alike(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
     """What hangs together with some pixel and has about its grey."""
     smooth = gaussian_filter(grey, rng.uniform(0.7, 2.0))
@@ -137,7 +133,7 @@ def _alike(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
     if not 0.02 < smooth[place] < 0.98:
         return None
     region = _component(np.abs(smooth - smooth[place]) < band, place)
-    region = _largest(binary_opening(binary_fill_holes(region), iterations=2))
+    region = largest_region(binary_opening(binary_fill_holes(region), iterations=2))
     return region if _LEAST < region.sum() < 0.4 * region.size else None
 
 

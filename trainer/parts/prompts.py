@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt, label
+from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt
+
+from SSLSegmentationLib.regions import largest_region
 
 Point = tuple[float, float]
 """Column and row."""
@@ -26,12 +28,9 @@ def click(area: np.ndarray, rng: np.random.Generator) -> Point:
 def correction(target: np.ndarray, found: np.ndarray, rng: np.random.Generator) -> tuple[Point, bool] | None:
     """A click into the largest mistake, and whether it is positive; None where there is none."""
     wrong = target != found
-    numbers, count = label(wrong)
-    if not count:
+    if not wrong.any():
         return None
-    largest = 1 + int(np.argmax(np.bincount(numbers.ravel())[1:]))
-    area = numbers == largest
-    place = click(area, rng)
+    place = click(largest_region(wrong), rng)
     column, row = (round(at) for at in place)
     return place, bool(target[row, column])
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from SSLSegmentationLib.models.nets.slices import DoubleConvolution
+from SSLSegmentationLib.models.nets.slices import DoubleConvolution, encoder_of_slices
 
 HINTS = 5
 """Channels that tell what was placed: positive points, negative points, inside the box, inside the mask, and whether
@@ -36,10 +36,7 @@ class ClickNet(nn.Module):
     ) -> None:
         super().__init__()
         widths = tuple(widths)
-        self.encoder = nn.ModuleList(
-            DoubleConvolution(before, width, dropout)
-            for before, width in zip((in_channels, *widths), widths, strict=False)
-        )
+        self.encoder = encoder_of_slices(in_channels, widths, dropout)
         self.meeting = DoubleConvolution(widths[-1] + HINTS, widths[-1], dropout)
         self.decoder = nn.ModuleList(
             DoubleConvolution(widths[level] + widths[level + 1] + HINTS, widths[level], dropout)

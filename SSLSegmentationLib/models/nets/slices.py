@@ -40,6 +40,13 @@ class DoubleConvolution(nn.Sequential):
         )
 
 
+def encoder_of_slices(channels_in: int, widths: Sequence[int], dropout: float) -> nn.ModuleList:
+    """The blocks of all levels, from fine on; between them sides are halved."""
+    return nn.ModuleList(
+        DoubleConvolution(before, width, dropout) for before, width in zip((channels_in, *widths), widths, strict=False)
+    )
+
+
 class SliceUNet(nn.Module):
     """PolyCL's U-Net: instance normalisation without numbers of its own, leaky ReLU; 1.96 million numbers.
 
@@ -55,10 +62,7 @@ class SliceUNet(nn.Module):
     ) -> None:
         super().__init__()
         widths = tuple(widths)
-        self.encoder = nn.ModuleList(
-            DoubleConvolution(before, width, dropout)
-            for before, width in zip((in_channels, *widths), widths, strict=False)
-        )
+        self.encoder = encoder_of_slices(in_channels, widths, dropout)
         self.decoder = nn.ModuleList(
             DoubleConvolution(widths[level] + widths[level + 1], widths[level], dropout)
             for level in reversed(range(len(widths) - 1))
