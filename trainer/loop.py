@@ -44,8 +44,7 @@ def fit(run: Run, watch: Watch = lambda moment: None, say: Any = lambda text: No
     resumed = run.checkpoint.is_file()
     if recipe.start and not resumed:
         say(start_from(method, read_source(recipe.start)))
-    if hardware.channels_last:
-        channels_last(method)
+    channels_last(method, hardware.channels_last)
     with _quiet():
         trainer = _trainer(run, hardware, _callbacks(run, store, method, hardware, watch))
         feed = Feed(run, store, hardware)

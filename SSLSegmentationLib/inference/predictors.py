@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -91,13 +91,16 @@ class OpenVinoPredictor:
                     request.wait()
 
 
-def channels_last(network: Module) -> None:
-    """Lay the weights of convolutions out with their channels last, those of slices and those of volumes alike."""
+def channels_last(network: Module, axes: Collection[int] = (4, 5)) -> None:
+    """Lay the weights of convolutions out with their channels last: those with so many axes, 4 in slices, 5 in volumes.
+
+    What such a convolution makes has that layout as well, whatever that of its input.
+    """
     import torch
 
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
     for weight in network.parameters():
-        if weight.dim() in formats:
+        if weight.dim() in axes and weight.dim() in formats:
             weight.data = weight.data.contiguous(memory_format=formats[weight.dim()])
 
 

@@ -73,7 +73,7 @@ def train_ours(work: Path, precision: str, channels_last: bool | None = None) ->
     from trainer.run import Recipe, new_run
 
     if channels_last is not None:
-        hardware.Hardware.channels_last = property(lambda self: channels_last)
+        hardware.Hardware.channels_last = property(lambda self: (5,) if channels_last else ())
     patch, count = SHAPES[SHAPE]
     plan = read_plan(work / "plan.yaml")
     plan = replace(plan, patch=patch, batch=count, network={**plan.network, "features": FEATURES})

@@ -26,3 +26,10 @@ def test_weights_of_flat_and_deep_convolutions_get_the_layout_of_their_kind() ->
     assert network[1].weight.is_contiguous(memory_format=torch.channels_last_3d)
     for weight, old in zip(network.parameters(), before, strict=True):
         assert torch.equal(weight, old)
+
+
+def test_only_the_weights_asked_for_are_laid_out_anew() -> None:
+    network = torch.nn.ModuleList([torch.nn.Conv2d(2, 4, 3), torch.nn.Conv3d(2, 4, 3)])
+    channels_last(network, axes=(5,))
+    assert network[0].weight.is_contiguous()
+    assert network[1].weight.is_contiguous(memory_format=torch.channels_last_3d)
