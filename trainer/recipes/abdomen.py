@@ -13,18 +13,16 @@ cross-validation.
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from SSLSegmentationLib.io.write import write_volume
 from SSLSegmentationLib.phantom import abdomen_phantom
 from SSLSegmentationLib.resources import resource
 from trainer.data.splits import Split, write_split
 from trainer.recipes.folds import ALL, Card, Model, Stage
-from trainer.recipes.study import Clock, trainer
+from trainer.recipes.study import Clock, arguments, planned
 
 FOLDS = 4
 PHANTOMS = (40_000, 40_001, 40_002)
@@ -75,16 +73,15 @@ def gathered(data: Path, out: Path) -> Path:
     return folder
 
 
-def planned(data: Path, out: Path, grid: dict) -> Path:
-    work = out / f"{grid['spacing']:g}mm"
-    path = work / "plan.yaml"
-    if not path.exists():
-        trainer("plan", gathered(data, out), "--out", work, "--budget", "cpu", "--name", "abdomen CT fast")
-        plan = yaml.safe_load(path.read_text("utf-8"))
+def stage(data: Path, out: Path, grid: dict[str, Any], steps: int) -> Stage:
+    """A training on one of the grids."""
+
+    def change(plan: dict[str, Any]) -> None:
         plan["preprocessing"] |= {"orientation": "RAS", "spacing": [grid["spacing"]] * 3}
         plan |= {"patch": grid["patch"], "batch": grid["batch"], "network": NETWORK, "keep_largest": CONNECTED}
-        path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
-    return work
+
+    work = out / f"{grid['spacing']:g}mm"
+    return Stage(planned(work, data, change, "--budget", "cpu", "--name", "abdomen CT fast"), steps)
 
 
 def split_of(data: Path, out: Path, part: str) -> tuple[object, ...]:
@@ -100,19 +97,12 @@ def split_of(data: Path, out: Path, part: str) -> tuple[object, ...]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m trainer.recipes.abdomen", description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = arguments("abdomen", __doc__, "data")
     parser.add_argument("--parts", nargs="*", default=[*map(str, range(FOLDS)), ALL])
     parser.add_argument("--steps", nargs=2, type=int, default=[300, 700], help="on the grids of 5 and of 3 mm")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many minutes; run again to go on")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    stages = [
-        Stage(planned(given.data, given.out, grid), count)
-        for grid, count in zip((COARSE, FINE), given.steps, strict=True)
-    ]
+    data = gathered(given.data, given.out)
+    stages = [stage(data, given.out, grid, steps) for grid, steps in zip((COARSE, FINE), given.steps, strict=True)]
     split = partial(split_of, given.data, given.out)
     Model(given.out, FOLDS, stages, split, CARD, given.device).make(given.parts, Clock(given.minutes))
 

@@ -10,15 +10,13 @@ answers are, Testing.benchmarks.prompting_accuracy measures (`OUT/data --split O
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from SSLSegmentationLib.io.write import write_volume
 from SSLSegmentationLib.phantom import abdomen_phantom
 from trainer.data.splits import Split, write_split
-from trainer.recipes.study import Clock, run, trainer
+from trainer.recipes.study import Clock, arguments, planned, run, trainer
 
 PHANTOMS = (50_000, 50_001, 50_002)
 """Seeds that no demo and no test uses."""
@@ -62,37 +60,26 @@ def _linked(source: Path, folder: Path, most: int) -> list[str]:
     return [name.removesuffix(".nii.gz") for name in names]
 
 
-def planned(btcv: Path, hippocampus: Path, out: Path) -> Path:
+def change(plan: dict[str, Any]) -> None:
     """On the scans' own grids, since users see these; greys from black to white as in a slice view."""
-    work = out / "plan"
-    path = work / "plan.yaml"
-    if not path.exists():
-        folder, split = gathered(btcv, hippocampus, out)
-        trainer("plan", folder, "--out", work, "--dims", 2, "--budget", "cpu", "--name", "click CT MR")
-        plan = yaml.safe_load(path.read_text("utf-8"))
-        plan["preprocessing"] |= {"spacing": None, "crop_to_body": False}
-        plan["preprocessing"]["intensity"] = {"kind": "percentile", "low": 0.5, "high": 99.5}
-        plan["patch"], plan["batch"] = [128, 128, 1], 16
-        plan["network"]["widths"] = [16, 32, 64, 96, 128]
-        path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
-        write_split(out / "split.json", split)
-    return work
+    plan["preprocessing"] |= {"spacing": None, "crop_to_body": False}
+    plan["preprocessing"]["intensity"] = {"kind": "percentile", "low": 0.5, "high": 99.5}
+    plan["patch"], plan["batch"] = [128, 128, 1], 16
+    plan["network"]["widths"] = [16, 32, 64, 96, 128]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m trainer.recipes.clicks", description=__doc__.splitlines()[0])
-    parser.add_argument("btcv", type=Path)
-    parser.add_argument("hippocampus", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = arguments("clicks", __doc__, "btcv", "hippocampus")
     parser.add_argument("--pretrained", default="", metavar="METHOD", help="simclr, pixel_global, polycl, …; none else")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--pretraining-steps", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many minutes; run again to go on")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    clock, work = Clock(given.minutes), planned(given.btcv, given.hippocampus, given.out)
+    clock = Clock(given.minutes)
+    folder, parts = gathered(given.btcv, given.hippocampus, given.out)
+    write_split(given.out / "split.json", parts)
+    how = ("--dims", 2, "--budget", "cpu", "--name", "click CT MR")
+    work = planned(given.out / "plan", folder, change, *how)
     split = ("--split", given.out / "split.json", "--seed", given.seed, "--device", given.device)
     start: tuple[object, ...] = ()
     if given.pretrained:

@@ -11,14 +11,12 @@ table-2d.md in the record, which holds the scores of every run as well.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import yaml
-
-from trainer.recipes.study import Clock, Way, chosen, judged, run, trainer
+from trainer.recipes.study import Clock, Way, arguments, chosen, judged, planned, run
 from trainer.report import lines_of, markdown, read_run
 
 WAYS = [
@@ -52,17 +50,15 @@ NETWORK = {
 FLAT_NETWORK = [16, 32, 64, 128]
 
 
-def planned(data: Path, out: Path, flat: bool) -> Path:
+def plan_of(data: Path, out: Path, flat: bool) -> Path:
     """The proposed plan with a small network and a batch of four; slices: of sixteen."""
-    work = out / ("2d" if flat else "3d")
-    path = work / "plan.yaml"
-    if not path.exists():
-        trainer("plan", data, "--out", work, "--dims", 2 if flat else 3, "--budget", "cpu", "--name", "hippocampus")
-        plan = yaml.safe_load(path.read_text("utf-8"))
+
+    def change(plan: dict[str, Any]) -> None:
         plan["network"] = plan["network"] | {"widths": FLAT_NETWORK} if flat else NETWORK
         plan["batch"] = 16 if flat else 4
-        path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
-    return work
+
+    how = ("--dims", 2 if flat else 3, "--budget", "cpu", "--name", "hippocampus")
+    return planned(out / ("2d" if flat else "3d"), data, change, *how)
 
 
 @dataclass(frozen=True)
@@ -72,6 +68,7 @@ class Study:
     record: Path
     """What is known of runs that are judged; they are not run again, wherever their weights are now."""
     steps: int
+    device: str = "cpu"
 
     def run(self, way: Way, labelled: int, seed: int) -> Path:
         """One method with so many labelled cases, trained and judged; its place in the record."""
@@ -81,9 +78,9 @@ class Study:
         return self.record / name
 
     def _train(self, way: Way, name: str, labelled: int, seed: int) -> None:
-        work = planned(self.data, self.out, way.flat)
+        work = plan_of(self.data, self.out, way.flat)
         held_back = ("--test", 0.2, "--folds", 10, "--split-seed", seed)
-        same = ("--seed", seed, "--steps", self.steps, "--device", "cpu", "--set", "validate_every=1000000")
+        same = ("--seed", seed, "--steps", self.steps, "--device", self.device, "--set", "validate_every=1000000")
         start: tuple[object, ...] = ()
         if way.pretraining:
             what = f"{labelled:02d}-" if way.seen_labels else ""
@@ -114,19 +111,15 @@ class Study:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m trainer.recipes.few_labels", description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = arguments("few_labels", __doc__, "data")
     parser.add_argument("--methods", nargs="*", default=[], metavar="NAME", help=", ".join(way.name for way in WAYS))
     parser.add_argument("--labelled", nargs="*", type=int, default=[8, 16])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--record", type=Path, help="where the scores are kept; OUT/record by default")
-    parser.add_argument("--minutes", type=float, default=1e6, help="begin no run after so many minutes")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
     clock = Clock(given.minutes)
-    study = Study(given.data, given.out, given.record or given.out / "record", given.steps)
+    study = Study(given.data, given.out, given.record or given.out / "record", given.steps, given.device)
     for seed in given.seeds:
         for labelled in given.labelled:
             for way in chosen(WAYS, given.methods):

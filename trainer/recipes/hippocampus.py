@@ -9,13 +9,10 @@ is what ships, as OUT/hippocampus-mr, with the scores and the temperature of the
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-import yaml
+from typing import Any
 
 from trainer.recipes.folds import ALL, Card, Model, Stage
-from trainer.recipes.study import Clock, trainer
+from trainer.recipes.study import Clock, arguments, planned
 
 FOLDS = 5
 NETWORK = {
@@ -43,16 +40,9 @@ CARD = Card(
 )
 
 
-def planned(data: Path, out: Path) -> Path:
-    work = out / "plan"
-    path = work / "plan.yaml"
-    if not path.exists():
-        trainer("plan", data, "--out", work, "--budget", "cpu", "--name", "hippocampus MR")
-        plan = yaml.safe_load(path.read_text("utf-8"))
-        plan["labels"] = [label | {"name": NAMES[label["value"]]} for label in plan["labels"]]
-        plan |= {"batch": BATCH, "network": NETWORK}
-        path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
-    return work
+def change(plan: dict[str, Any]) -> None:
+    plan["labels"] = [label | {"name": NAMES[label["value"]]} for label in plan["labels"]]
+    plan |= {"batch": BATCH, "network": NETWORK}
 
 
 def split_of(part: str) -> tuple[object, ...]:
@@ -60,16 +50,12 @@ def split_of(part: str) -> tuple[object, ...]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m trainer.recipes.hippocampus", description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = arguments("hippocampus", __doc__, "data")
     parser.add_argument("--parts", nargs="*", default=[*map(str, range(FOLDS)), ALL])
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many minutes; run again to go on")
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    stages = [Stage(planned(given.data, given.out), given.steps, ("optimiser.lr=0.01",))]
+    work = planned(given.out / "plan", given.data, change, "--budget", "cpu", "--name", "hippocampus MR")
+    stages = [Stage(work, given.steps, ("optimiser.lr=0.01",))]
     model = Model(given.out, FOLDS, stages, split_of, CARD, given.device, judging=("--flips",))
     model.make(given.parts, Clock(given.minutes))
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from trainer.run import SETTINGS
 
@@ -81,6 +85,28 @@ def _command(arguments: list[str], said: Path) -> None:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     main(arguments)
+
+
+def arguments(name: str, purpose: str | None, *folders: str, device: str = "cpu") -> argparse.ArgumentParser:
+    """Those every recipe has: folders by name, the last of which takes the results, the device, and when to stop."""
+    title = (purpose or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog=f"python -m trainer.recipes.{name}", description=title)
+    for folder in (*folders, "out"):
+        parser.add_argument(folder, type=Path)
+    parser.add_argument("--device", default=device)
+    parser.add_argument("--minutes", type=float, default=1e6, help="stop after so many minutes; run again to go on")
+    return parser
+
+
+def planned(work: Path, data: Path, change: Callable[[dict[str, Any]], object], *how: object) -> Path:
+    """A folder with the plan that is proposed for the data, changed."""
+    path = work / "plan.yaml"
+    if not path.exists():
+        trainer("plan", data, "--out", work, *how)
+        plan = yaml.safe_load(path.read_text("utf-8"))
+        change(plan)
+        path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
+    return work
 
 
 def run(folder: Path, *begin: object, clock: Clock | None = None) -> Path:
