@@ -11,8 +11,8 @@ Steps = Generator[None, None, T]
 """Each piece takes a few hundredths of a second. Closing it before its end leaves all as it was."""
 
 
-def finish(steps: Steps[T]) -> T:
-    """Do all pieces at once."""
+def finish(steps: Generator[object, None, T]) -> T:
+    """Do all pieces at once; what comes on the way is dropped."""
     while True:
         try:
             next(steps)

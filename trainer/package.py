@@ -107,6 +107,7 @@ def _promptable(
         activation="sigmoid",
         description=description,
         training=_training([run], data, calibrated=False),
+        scores=_scores([run], [_summary(run)]),
     )
 
 

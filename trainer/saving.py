@@ -101,8 +101,7 @@ def trained_predictor(run: Run) -> Backbone:
     backbone = method.predictor()
     if method.promptable:
         raise InputError(
-            f"{run.folder} answers prompts, and does not segment a scan alone: package it, then measure it with "
-            "`python -m Testing.benchmarks.prompting_accuracy`."
+            f"{run.folder} answers prompts, and does not segment a scan alone: choose a run of another method."
         )
     if backbone is None:
         raise InputError(

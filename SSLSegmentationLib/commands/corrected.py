@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import typer
@@ -32,7 +32,6 @@ from SSLSegmentationLib.volume import Volume
 FILES = (SEGMENTATION, UNCERTAINTY, SHEET, REPORT)
 NO_MODEL = "none"
 
-R = TypeVar("R")
 
 PROMPTABLE = typer.Option(
     None,
@@ -177,15 +176,6 @@ def write_corrected(
         write_report(beside / REPORT, report)
         tick("Writing", 1.0)
     return report, placed
-
-
-def result_of(steps: Generator[Proposal, None, R]) -> R:
-    """What a stream of partial results ends with."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def show_corrected(report: dict[str, Any], files: Sequence[Path]) -> None:

@@ -129,11 +129,12 @@ def _dice(out: Path, truth: np.ndarray) -> dict[str, float]:
     """The overlap with the phantom's truth, of what was written: so the file is checked as well."""
     from SSLSegmentationLib.commands.results import SEGMENTATION
     from SSLSegmentationLib.io.segmentation import read_segmentation
+    from SSLSegmentationLib.prompting.robot import dice
 
     found = read_segmentation(out / SEGMENTATION)
     scores = {}
     for index, label in enumerate(found.labels):
         one, other = found.mask(index).voxels, truth == label.value
         if other.any():
-            scores[label.name] = round(float(2 * (one & other).sum() / (one.sum() + other.sum())), 4)
+            scores[label.name] = round(dice(one, other), 4)
     return scores

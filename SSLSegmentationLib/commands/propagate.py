@@ -11,6 +11,7 @@ from SSLSegmentationLib.commands import corrected
 from SSLSegmentationLib.commands.console import JSON, QUIET, print_json, progress_bar
 from SSLSegmentationLib.commands.segment import DEVICE, OVERWRITE
 from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.steps import finish
 
 _SAID = {
     "ended": "ended",
@@ -86,7 +87,7 @@ def propagate(
             kept=opened.kept(list(chosen)),
             tick=tick,
         )
-        found = corrected.result_of(steps)
+        found = finish(steps)
         remarks = [
             f"{end.segment}: from slice {end.start} {'up' if end.step > 0 else 'down'} to {end.last}, "
             f"where it {_SAID[end.reason]}."

@@ -12,6 +12,7 @@ from SSLSegmentationLib.commands import corrected
 from SSLSegmentationLib.commands.console import JSON, QUIET, print_json, progress_bar
 from SSLSegmentationLib.commands.segment import DEVICE, OVERWRITE
 from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.steps import finish
 
 
 def refine(
@@ -64,7 +65,7 @@ def refine(
             kept=opened.kept(list(chosen)),
             tick=tick,
         )
-        refined = corrected.result_of(steps)
+        refined = finish(steps)
         reasons = Counter(part.reason for part in refined.report if not part.accepted)
         kept = f"; kept: {', '.join(f'{count} {reason}' for reason, count in reasons.most_common())}" if reasons else ""
         report = {

@@ -10,10 +10,12 @@ import numpy as np
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompting.protocol import Promptable
+from SSLSegmentationLib.prompting.robot import click, dice
 from SSLSegmentationLib.prompting.stack import Stack
 from SSLSegmentationLib.prompts import PointPrompt
 from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal
 from SSLSegmentationLib.regions import largest_region
+from SSLSegmentationLib.steps import finish
 from SSLSegmentationLib.volume import Volume
 
 _MOST_CLICKS = 4
@@ -75,22 +77,17 @@ def spread(
     stack: Stack, truth: Volume, label: Label, corrected: Corrected, network: Promptable | None, tick: Tick = silent
 ) -> Spread:
     """What the corrected slice alone leads to on the others."""
-    from SSLSegmentationLib.commands.corrected import result_of
     from SSLSegmentationLib.prompting.propagate import propagate
 
     voxels = stack.numbers(corrected.segment.box) == corrected.slice
     drawn = Cropped(corrected.segment.box, corrected.segment.bits & voxels).tight()
     steps = propagate(stack, {corrected.organ: drawn}, [corrected.slice], network, tick=tick)
-    result = result_of(steps)
+    result = finish(steps)
     proposal, slices = result.proposals[corrected.organ], result.slices[corrected.organ]
     after, meant = proposal.accepted_into(drawn), _mask_of(truth, label)
     pairs = [(stack.look(after, n), stack.look(meant, n)) for n in slices]
     both, sizes = sum((a & b).sum() for a, b in pairs), sum(a.sum() + b.sum() for a, b in pairs)
     return Spread(slices, float(2 * both / max(1, sizes)), drawn, proposal)
-
-
-def dice(one: np.ndarray, other: np.ndarray) -> float:
-    return float(2 * (one & other).sum() / max(1, one.sum() + other.sum()))
 
 
 def _worst(
@@ -111,13 +108,9 @@ def _worst(
 
 def _click(stack: Stack, n: int, meant: np.ndarray, found: np.ndarray) -> PointPrompt:
     """Into the middle of the largest mistake."""
-    from scipy.ndimage import distance_transform_edt
-
-    depth = distance_transform_edt(np.pad(largest_region(meant != found), 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    place, sign = click(meant, found)
     plane = stack.plane(n)
-    ras = plane.to_ras(np.array((float(column), float(row))))
-    return PointPrompt(tuple(float(mm) for mm in ras), bool(meant[row, column]), plane)
+    return PointPrompt(tuple(float(mm) for mm in plane.to_ras(np.array(place))), sign, plane)
 
 
 def _answer(

@@ -1,16 +1,11 @@
 """How good answers are after 1, 3 and 5 clicks, after a box, and along the slices: on cases of your own.
 
-    python -m Testing.benchmarks.prompting_accuracy FOLDER [--cases NAME …] [--split SPLIT.json] [--model ID]
+    python -m Testing.benchmarks.prompting_accuracy FOLDER [--cases NAME …] [--split SPLIT.json] [--models ID …]
     python -m Testing.benchmarks.prompting_accuracy --pairs SCAN=LABELS …
 
-FOLDER holds images/ and labels/; of a split, its test cases are taken. A robot clicks into the middle of the largest
-region of a label on a slice, then into the middle of the largest mistake, and so on; a box is drawn two pixels around
-it. Three slices of each label and case are asked, at a quarter, a half and three quarters of its length. Everything is
-compared with growing a region from the same clicks, which is what there is without a model. Along the slices, the
-middle one is taken as drawn and spread by up to --reach slices both ways; compared is following the grey values.
-
-Dice is in two dimensions for clicks and boxes, and in three along the slices; means are over slices of a label, then
-over labels and cases.
+FOLDER holds images/ and labels/; of a split, its test cases are taken. What is asked, trainer/evaluate/prompting.py
+says; it is what `python -m trainer evaluate` asks as well. Here several models answer, and beside them what there is
+without one: growing a region from the same clicks, and following the grey values along the slices.
 """
 
 from __future__ import annotations
@@ -18,111 +13,63 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from time import perf_counter
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
-from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.read import read_volume
 from SSLSegmentationLib.prompting.backends import load_backend
-from SSLSegmentationLib.prompting.boxes import grown, tight
 from SSLSegmentationLib.prompting.grow import grow
-from SSLSegmentationLib.prompting.picture import picture, window_of
-from SSLSegmentationLib.prompting.propagate import propagate
 from SSLSegmentationLib.prompting.protocol import PixelPrompts, Promptable
-from SSLSegmentationLib.prompting.stack import Stack, slices_along
+from SSLSegmentationLib.prompting.robot import Place
 from SSLSegmentationLib.prompts import PointPrompt
-from SSLSegmentationLib.proposal import Cropped
-from SSLSegmentationLib.regions import largest_region
 from SSLSegmentationLib.volume import Volume
 from Testing.benchmarks.processes import machine
+from trainer.evaluate.prompting import Asked, Figures, Questions, after_clicks, by_case
 
-CLICKS = (1, 3, 5)
-LEAST = 30  # pixels of a region that is asked for
-
-Points = list[tuple[float, float]]
-Ask = Callable[[Points, list[bool]], np.ndarray]
+GROWING = "growing"
 
 
-def regions(labels: np.ndarray, value: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Slices, and the largest region of the label on each."""
-    there = np.flatnonzero((labels == value).sum(axis=(1, 2)) >= LEAST)
-    for part in (0.25, 0.5, 0.75) if len(there) else ():
-        k = int(there[round(part * (len(there) - 1))])
-        region = largest_region(labels[k] == value)
-        if region.sum() >= LEAST:
-            yield k, region
+class Timed:
+    """How long a model takes to encode a slice and to answer its first click."""
+
+    def __init__(self) -> None:
+        self.encoding: list[float] = []
+        self.answering: list[float] = []
+
+    def time(self, model: Promptable, seen: np.ndarray, region: np.ndarray) -> None:
+        row, column = np.argwhere(region)[int(region.sum()) // 2]
+        started = perf_counter()
+        embedding = model.encode(seen)
+        encoded = perf_counter()
+        model.decode(embedding, [PixelPrompts(np.array([[column, row]], float), np.array([True]))])
+        self.encoding.append(encoded - started)
+        self.answering.append(perf_counter() - encoded)
 
 
-def robot(target: np.ndarray, ask: Ask) -> dict[str, float]:
-    """Dice after each number of clicks."""
-    points, signs, scores = [], [], {}
-    found = np.zeros_like(target)
-    for count in range(1, max(CLICKS) + 1):
-        wrong = target != found
-        if wrong.any():
-            depth = distance_transform_edt(np.pad(largest_region(wrong), 1))[1:-1, 1:-1]
-            row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-            points.append((float(column), float(row)))
-            signs.append(bool(target[row, column]))
-            found = ask(points, signs)
-        if count in CLICKS:
-            scores[f"{count} clicks" if count > 1 else "1 click"] = dice(found, target)
-    return scores
+def by_growing(questions: Questions) -> Figures:
+    """From the same clicks without a model; there are no boxes without clicks."""
+    found = [after_clicks(region, _Grown(questions.scan, k)) for k, region in questions.slices()]
+    figures = {name: mean(one[name] for one in found) for name in found[0]} if found else {}
+    return figures | questions.along(None)
 
 
-def dice(one: np.ndarray, other: np.ndarray) -> float:
-    return float(2 * (one & other).sum() / max(1, one.sum() + other.sum()))
+class _Grown:
+    def __init__(self, scan: Volume, k: int) -> None:
+        self._scan, self._k = scan, k
 
-
-def by_model(model: Promptable, seen: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    embedding = model.encode(seen)
-
-    def ask(points: Points, signs: list[bool]) -> np.ndarray:
-        return model.decode(embedding, [PixelPrompts(np.array(points), np.array(signs))])[0].mask
-
-    box = PixelPrompts(box=grown(tight(target), target.shape, 0.0, 2.0))
-    return robot(target, ask) | {"box": dice(model.decode(embedding, [box])[0].mask, target)}
-
-
-def by_growing(volume: Volume, k: int, target: np.ndarray) -> dict[str, float]:
-    def ask(points: Points, signs: list[bool]) -> np.ndarray:
+    def __call__(self, places: Sequence[Place], signs: Sequence[bool]) -> np.ndarray:
         prompts = [
-            PointPrompt(tuple(volume.to_ras(np.array((column, row, k)))), sign)
-            for (column, row), sign in zip(points, signs, strict=True)
+            PointPrompt(tuple(self._scan.to_ras(np.array((*place, self._k)))), sign)
+            for place, sign in zip(places, signs, strict=True)
         ]
-        found = np.zeros(volume.shape, dtype=bool)
-        proposal = grow(volume, prompts)
+        found = np.zeros(self._scan.shape, dtype=bool)
+        proposal = grow(self._scan, prompts)
         found[proposal.box] = proposal.mask
-        return found[k]
-
-    return robot(target, ask)
-
-
-def along(stack: Stack, labels: np.ndarray, value: int, model: Promptable | None, reach: int) -> dict[str, float]:
-    """Dice over the slices around the middle one, without it."""
-    there = np.flatnonzero((labels == value).any(axis=(1, 2)))
-    middle = int(there[len(there) // 2])
-    low, high = max(0, middle - reach), min(len(labels), middle + reach + 1)
-    drawn = np.zeros(labels.shape, dtype=bool)
-    drawn[middle] = labels[middle] == value
-    if not drawn.any():
-        return {}
-    whole = Cropped(tuple(slice(0, n) for n in labels.shape), drawn).tight()
-    steps = propagate(stack, {"it": whole}, [middle], model)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            proposal = end.value.proposals["it"]
-            break
-    found = proposal.accepted_into(whole).within(tuple(slice(0, n) for n in labels.shape))
-    others = [k for k in range(low, high) if k != middle]
-    return {"along slices": dice(found[others], labels[others] == value)}
+        return found[self._k]
 
 
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, Path, Path]]:
@@ -141,54 +88,41 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", default=[])
     parser.add_argument("--split", type=Path)
     parser.add_argument("--pairs", nargs="*", default=[])
-    parser.add_argument("--model", default="click-ct-mr")
+    parser.add_argument("--models", nargs="*", default=["click-ct-mr"])
     parser.add_argument("--most-labels", type=int, default=20, help="of a case")
-    parser.add_argument("--reach", type=int, default=12)
     parser.add_argument("--out", type=Path, help="a JSON file for every figure")
     given = parser.parse_args()
-    model = load_backend(given.model, "cpu")
-    figures: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    encoding, answering = [], []
-    for name, scan, path in cases(given):
-        volume, truth = read_volume(scan), read_volume(path)
-        if truth.shape != volume.shape:
-            raise InputError(f"{path.name} lies on another grid than {scan.name}: choose labels of this scan.")
-        stack, window, labels = slices_along(volume, 0), window_of(volume), truth.voxels
-        for value in [value for value in np.unique(labels) if value][: given.most_labels]:
-            of_label = f"{name}: {value}"
-            for k, region in regions(labels, value):
-                seen = picture(volume, stack.plane(k), window)
-                started = perf_counter()
-                embedding = model.encode(seen)
-                encoding.append(perf_counter() - started)
-                middle = np.argwhere(region)[int(region.sum()) // 2]
-                started = perf_counter()
-                model.decode(embedding, [PixelPrompts(np.array([middle[::-1]], float), np.array([True]))])
-                answering.append(perf_counter() - started)
-                for how, scores in (
-                    ("model", by_model(model, seen, region)),
-                    ("growing", by_growing(volume, k, region)),
-                ):
-                    for what, score in scores.items():
-                        figures[of_label][how][what].append(score)
-            for how, network in (("model", model), ("growing", None)):
-                for what, score in along(stack, labels, value, network, given.reach).items():
-                    figures[of_label][how][what].append(score)
-        _show({key: one for key, one in figures.items() if key.startswith(name)}, name)
-    _show(figures, "all")
-    print(f"encoding {1000 * np.median(encoding):.0f} ms, a click {1000 * np.median(answering):.0f} ms; {machine()}")
+    models = {name: load_backend(name, "cpu") for name in given.models}
+    times = {name: Timed() for name in models}
+    asked: dict[str, list[Asked]] = defaultdict(list)
+    for case, scan_file, labels_file in cases(given):
+        scan, truth = read_volume(scan_file), read_volume(labels_file)
+        for value in [int(value) for value in np.unique(truth.voxels) if value][: given.most_labels]:
+            questions = Questions(scan, truth, value)
+            for name, model in models.items():
+                for k, region in questions.slices():
+                    times[name].time(model, questions.seen(k), region)
+                asked[name].append(Asked(case, value, questions.answered(model)))
+            asked[GROWING].append(Asked(case, value, by_growing(questions)))
+        _show(case, {name: [one for one in found if one.case == case] for name, found in asked.items()})
+    _show("all", asked)
+    for name, timed in times.items():
+        encoding, answering = (1000 * float(np.median(taken)) for taken in (timed.encoding, timed.answering))
+        print(f"{name}: encoding {encoding:.0f} ms, a click {answering:.0f} ms; {machine()}")
     if given.out:
-        given.out.write_text(json.dumps(figures, indent=1), "utf-8")
+        told = {name: [(one.case, one.value, one.figures) for one in found] for name, found in asked.items()}
+        given.out.write_text(json.dumps(told, indent=1), "utf-8")
 
 
-def _show(figures: dict, title: str) -> None:
-    for how in ("model", "growing"):
+def _show(title: str, asked: Mapping[str, Sequence[Asked]]) -> None:
+    """Means over labels, then over cases."""
+    for name, found in asked.items():
         columns: dict[str, list[float]] = defaultdict(list)
-        for one in figures.values():
-            for what, scores in one.get(how, {}).items():
-                columns[what].append(mean(scores))
-        told = "  ".join(f"{what} {mean(scores):.3f}" for what, scores in columns.items())
-        print(f"{title:24} {how:8} {told}  ({len(figures)} labels)", flush=True)
+        for figures in by_case(found).values():
+            for measure, figure in figures.items():
+                columns[measure].append(figure)
+        told = "  ".join(f"{measure} {mean(figures):.3f}" for measure, figures in columns.items())
+        print(f"{title:24} {name:14} {told}  ({len(found)} labels)", flush=True)
 
 
 if __name__ == "__main__":

@@ -202,7 +202,9 @@ def test_a_network_that_answers_clicks_becomes_a_package_of_its_kind(tmp_path: P
     changes = ("steps=2", "sampling.side=16", "widths=[4, 8]", "batch=2")
     part = tiny_run(tmp_path, "run", *changes, method="clicks")
     fit(part)
+    judged = evaluate(part.folder, device="cpu").summary()["scores"]
     package = package_runs([part], tmp_path / "clicks", licence="Apache-2.0", half=True)
+    assert package.scores["scores"] == judged
     assert kind_of(package) == "click"
     model = load_click(package.weights[0], "clicks")
     answer = model.decode(
@@ -210,4 +212,4 @@ def test_a_network_that_answers_clicks_becomes_a_package_of_its_kind(tmp_path: P
     )[0]
     assert answer.logits.shape == (20, 30)
     with pytest.raises(InputError, match="answers prompts, and does not segment a scan alone"):
-        evaluate(part.folder, device="cpu")
+        trained_predictor(part)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.table import Table
 
 from SSLSegmentationLib.errors import InputError
 from trainer.commands.console import people, progress, say
+
+if TYPE_CHECKING:
+    from trainer.evaluate.judge import Evaluation
+    from trainer.evaluate.prompting import Answers
 
 
 def evaluate(
@@ -103,8 +108,19 @@ def report(
             temporary.write_text(table, encoding="utf-8")
 
 
-def _show(run: Path, found) -> None:
+def _show(run: Path, found: Evaluation | Answers) -> None:
     scores, facts = found.summary()["scores"], found.facts
+    if "labels" in scores:
+        _show_labels(scores)
+        errors = ", ".join(f"{name} {one.error:.3f}" for name, one in found.reliabilities.items())
+        say(f"{facts['cases']} {facts['judged']} cases; calibration error: {errors or 'not measured'}.")
+    else:
+        told = ", ".join(f"{name} {one['value']:.3f}" for name, one in scores["all"].items())
+        say(f"{facts['cases']} {facts['judged']} cases; mean Dice: {told}.")
+    say(f"Written: {run / 'evaluation'}. Research use, not a medical device.")
+
+
+def _show_labels(scores: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for title, justify in (
         ("label", "left"),
@@ -125,9 +141,6 @@ def _show(run: Path, found) -> None:
             _figure(row["nsd"]["value"], 3),
         )
     people.print(table)
-    errors = ", ".join(f"{name} {one.error:.3f}" for name, one in found.reliabilities.items())
-    say(f"{facts['cases']} {facts['judged']} cases; calibration error: {errors or 'not measured'}.")
-    say(f"Written: {run / 'evaluation'}. Research use, not a medical device.")
 
 
 def _figure(value: float | None, digits: int) -> str:

@@ -24,12 +24,14 @@ from trainer.data.store import Store, known_labels
 from trainer.evaluate.calibration import Reliability, near_objects
 from trainer.evaluate.judge import Evaluation, reliability_of, rows_of, write_evaluation
 from trainer.evaluate.plots import learning_curves
+from trainer.evaluate.prompting import Answers, Asked, ask_case
 from trainer.evaluate.tables import Row
 from trainer.loop import code_version, machine
+from trainer.methods import method_class
 from trainer.networks import Backbone
 from trainer.predict import Predictor, logits_on_grid
 from trainer.run import SETTINGS, Run
-from trainer.saving import trained_predictor
+from trainer.saving import trained, trained_predictor
 
 _VOXELS_A_CASE = 50_000  # for the temperature, which is one number
 _MOST_CASES = 20
@@ -43,16 +45,30 @@ def evaluate(
     tolerance_mm: float = 2.0,
     flips: bool = False,
     tick: Tick = silent,
-) -> Evaluation:
+) -> Evaluation | Answers:
     """Judge the run on its test cases, or on its validation cases where there are none, or on those that are named.
 
     Everything goes into RUN/evaluation. The temperature is fitted on validation cases; where these are the ones that
     are judged, the facts say so. With `flips`, a scan is seen in all the mirrored ways that training has shown, and the
-    mean counts, as in the package then.
+    mean counts, as in the package then. A model for prompts is asked as users ask it.
     """
     run = Run(run_folder)
+    judged, files = _judged(run, cases)
+    facts = _facts(run, judged, len(files))
+    found: Evaluation | Answers
+    if method_class(run.recipe.method).promptable:
+        found = Answers(_answers(run, files, choose_device(device), tick), facts)
+        found.write(run.folder / "evaluation")
+    else:
+        found = _evaluated(run, files, facts, choose_device(device), tolerance_mm, flips, tick)
+        write_evaluation(found, run.folder / "evaluation")
+    _curves(run)
+    return found
+
+
+def _judged(run: Run, cases: Sequence[str] | None) -> tuple[str, list[CaseFiles]]:
+    """What the cases are that are judged, and their files."""
     plan, split = run.plan, run.split
-    judged = "named" if cases else "test" if split.test else "validation"
     names = tuple(cases or split.test or split.validation)
     if not names:
         raise InputError(f"{run.folder} holds no cases back (folds: 0): name the cases to judge with --cases.")
@@ -61,12 +77,12 @@ def evaluate(
     files = {case.name: case for case in find_cases(plan.data)}
     if missing := sorted(set(names) - {name for name, case in files.items() if case.labels is not None}):
         raise InputError(f'{plan.data} has no labels of "{missing[0]}" to judge with: correct the names.')
-    backbone, device = trained_predictor(run), choose_device(device)
-    reliabilities, heat = _calibration(run, backbone, device, names, tick)
-    axes = _mirrored(run) if flips else ()
-    rows = _rows(plan, backbone, device, [files[name] for name in names], tolerance_mm, axes, tick)
-    training = run.recipe.training
-    facts = {
+    return "named" if cases else "test" if split.test else "validation", [files[name] for name in names]
+
+
+def _facts(run: Run, judged: str, count: int) -> dict[str, Any]:
+    split, training = run.split, run.recipe.training
+    return {
         "method": _called(run),
         "preset": run.recipe.preset,
         "labelled": len(split.labelled),
@@ -75,17 +91,43 @@ def evaluate(
         "fold": split.fold,
         "steps": training.steps,
         "judged": judged,
-        "cases": len(names),
-        "tolerance_mm": tolerance_mm,
-        "flip_axes": list(axes),
-        **heat,
+        "cases": count,
         "code": (run.done or {}).get("code", code_version()),
         "machine": machine(),
         "command": f"python -m trainer evaluate {run.folder.name}",
     }
-    found = Evaluation(rows, reliabilities, facts)
-    write_evaluation(found, run.folder / "evaluation")
-    _curves(run)
+
+
+def _evaluated(
+    run: Run,
+    files: Sequence[CaseFiles],
+    facts: dict[str, Any],
+    device: str,
+    tolerance_mm: float,
+    flips: bool,
+    tick: Tick,
+) -> Evaluation:
+    backbone = trained_predictor(run)
+    reliabilities, heat = _calibration(run, backbone, device, [case.name for case in files], tick)
+    axes = _mirrored(run) if flips else ()
+    rows = _rows(run.plan, backbone, device, files, tolerance_mm, axes, tick)
+    facts |= {"tolerance_mm": tolerance_mm, "flip_axes": list(axes), **heat}
+    return Evaluation(rows, reliabilities, facts)
+
+
+def _answers(run: Run, files: Sequence[CaseFiles], device: str, tick: Tick) -> list[Asked]:
+    from SSLSegmentationLib.prompting.click import ClickModel
+
+    model, known, found = (
+        ClickModel(trained(run).learner().network, run.folder.name, device),
+        known_labels(run.plan),
+        [],
+    )
+    for number, case in enumerate(files):
+        tick("Judging", number / len(files))
+        read = read_case(case, known)
+        found += ask_case(case.name, read.scan, read.labels, model)
+    tick("Judging", 1.0)
     return found
 
 

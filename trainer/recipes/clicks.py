@@ -4,8 +4,8 @@
 
 BTCV and HIPPOCAMPUS hold images/ and labels/ (see trainer.recipes.abdomen and .hippocampus). It trains on 20 abdomens,
 20 hippocampi and 3 synthetic abdomens; the other 4 abdomens and 10 more hippocampi judge. With --pretrained the encoder
-begins with what that method has learnt from the same scans without labels. The package is OUT/click-ct-mr; how good its
-answers are, Testing.benchmarks.prompting_accuracy measures (`OUT/data --split OUT/split.json --model OUT/click-ct-mr`).
+begins with what that method has learnt from the same scans without labels. The package is OUT/click-ct-mr, with its
+scores; beside what there is without a model, Testing.benchmarks.prompting_accuracy shows them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from SSLSegmentationLib.io.write import write_volume
 from SSLSegmentationLib.phantom import abdomen_phantom
 from trainer.data.splits import Split, write_split
-from trainer.recipes.study import Clock, arguments, planned, run, trainer
+from trainer.recipes.study import Clock, arguments, judged, planned, run, trainer
 
 PHANTOMS = (50_000, 50_001, 50_002)
 """Seeds that no demo and no test uses."""
@@ -87,7 +87,7 @@ def main() -> None:
         told = ("--method", given.pretrained, "--steps", given.pretraining_steps)
         start = ("--from", run(before, "pretrain", work, *told, *split, clock=clock))
     folder = given.out / "runs" / f"clicks-{given.pretrained or 'scratch'}-{given.seed}"
-    run(folder, "train", work, "--method", "clicks", "--steps", given.steps, *split, *start, clock=clock)
+    judged(run(folder, "train", work, "--method", "clicks", "--steps", given.steps, *split, *start, clock=clock))
     if not (given.out / ID).exists():
         about = (f"--{key}={value}" for key, value in CARD.items())
         trainer("package", folder, "--out", given.out / ID, "--half", *about)
