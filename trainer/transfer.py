@@ -35,7 +35,7 @@ def read_source(path: Path | str) -> Source:
         method = trained(run)
         if method.pretraining:
             return Source(f"the pre-training {path.name} ({run.recipe.method})", dict(method.transferable()))
-        network = trained_predictor(run).network
+        network = (method.learner() if method.promptable else trained_predictor(run)).network
         return Source(f"the run {path.name} ({run.recipe.method})", dict(network.state_dict()))
     if (path / METADATA).is_file():
         package = read_package(path)

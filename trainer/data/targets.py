@@ -1,8 +1,8 @@
 """Pictures with something in them to point at: slices of prepared cases in all three directions, at any magnification.
 
 picture    float32 (batch, 1, side, side), from 0 to 1
-target     bool (batch, side, side): one connected region of the slice
-neighbour  bool (batch, side, side): what it looks like a few slices on; empty where it has ended
+target     bool (batch, side, side): one connected region of the slice; empty where it has ended
+neighbour  bool (batch, side, side): what it looks like a few slices on, or empty
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class Sampling:
     """Part of the pictures that are slices as they were acquired."""
     joined: float = 0.1
     """Part of the targets that are several labels seen as one."""
+    ended: float = 0.1
+    """Part of the pictures that lie just beyond the end of what is pointed at: whoever follows it has to stop."""
 
 
 class Targets(OneStream):
@@ -77,36 +79,58 @@ class Targets(OneStream):
         classes = [c for c, voxels in case.foreground.items() if len(voxels)]
         if not classes:
             return None
-        wanted = [classes[rng.integers(len(classes))]]
-        voxels = case.foreground[wanted[0]]
-        at = voxels[rng.integers(len(voxels))]
-        if rng.random() < s.joined:
-            wanted = classes
-        number = int(at[axis])
-        place = np.delete(at, axis)
+        one = classes[rng.integers(len(classes))]
+        if rng.random() < s.ended:
+            number, region, neighbour = _beyond(case, one, axis, rng)
+        else:
+            wanted = classes if rng.random() < s.joined else [one]
+            number, region, neighbour = _beside(case, case.foreground[one], wanted, axis, rng)
         grey = _slice(case.image, axis, number).astype(np.float32)
         if rng.random() < s.grey:
-            region = _alike(grey, rng)
-            neighbour = np.zeros_like(region) if region is None else region
-        else:
-            region = _component(np.isin(_slice(case.labels, axis, number), wanted), place)
-            beside = number + int(rng.integers(1, _FARTHEST + 1)) * int(rng.choice((-1, 1)))
-            inside = 0 <= beside < case.image.shape[axis]
-            neighbour = np.isin(_slice(case.labels, axis, beside), wanted) if inside else np.zeros_like(region)
-            neighbour = _touching(neighbour, region)
-        if region is None or region.sum() < _LEAST:
+            region = neighbour = _alike(grey, rng)
+        shown = region if region.any() else neighbour
+        if shown.sum() < _LEAST:
             return None
-        spacing = np.delete(np.asarray(case.spacing, dtype=float), axis)
-        grid = _grid(region, spacing, s, rng)
-        cut = [map_coordinates(one.astype(np.float32), grid, order=1, mode="constant") for one in (region, neighbour)]
-        target, neighbour = (largest_region(cut[0] > 0.5), cut[1] > 0.5)
-        if target.sum() < _LEAST:
+        grid = _grid(shown, np.delete(np.asarray(case.spacing, dtype=float), axis), s, rng)
+        target, neighbour = (
+            map_coordinates(area.astype(np.float32), grid, order=1, mode="constant") > 0.5
+            for area in (region, neighbour)
+        )
+        target = largest_region(target)
+        if (target if region.any() else neighbour).sum() < _LEAST:
             return None
         picture = map_coordinates(grey, grid, order=1, mode="constant")
         picture = np.clip(another_look(rng, picture[:, :, None], _LOOKS)[:, :, 0], 0, 1)
         if rng.random() < 0.05:
             picture = 1 - picture
         return np.ascontiguousarray(picture, dtype=np.float32), target, neighbour
+
+
+def _beside(
+    case: PreparedCase, voxels: np.ndarray, wanted: Sequence[int], axis: int, rng: np.random.Generator
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """A slice, a region of it, and what that looks like a few slices on."""
+    at = voxels[rng.integers(len(voxels))]
+    number = int(at[axis])
+    region = _component(np.isin(_slice(case.labels, axis, number), wanted), np.delete(at, axis))
+    beside = number + int(rng.integers(1, _FARTHEST + 1)) * int(rng.choice((-1, 1)))
+    if not 0 <= beside < case.image.shape[axis]:
+        return number, region, np.zeros_like(region)
+    return number, region, _touching(np.isin(_slice(case.labels, axis, beside), wanted), region)
+
+
+def _beyond(case: PreparedCase, one: int, axis: int, rng: np.random.Generator) -> tuple[int, np.ndarray, np.ndarray]:
+    """A slice on which a label is no longer, and what it looked like where it was last; both empty if none is near."""
+    places, way = case.foreground[one][:, axis], int(rng.choice((-1, 1)))
+    last = int(places.max() if way > 0 else places.min())
+    inside = range(case.image.shape[axis])
+    while last + way in inside and (_slice(case.labels, axis, last + way) == one).any():
+        last += way
+    number, seen = last + way * int(rng.integers(1, _FARTHEST)), last - way * int(rng.integers(_FARTHEST))
+    nothing = np.zeros_like(_slice(case.labels, axis, last), dtype=bool)
+    if number not in inside or seen not in inside:
+        return last, nothing, nothing
+    return number, nothing, largest_region(_slice(case.labels, axis, seen) == one)
 
 
 def _slice(array: np.ndarray, axis: int, number: int) -> np.ndarray:
@@ -125,16 +149,16 @@ def _touching(area: np.ndarray, region: np.ndarray) -> np.ndarray:
     return np.isin(numbers, met[met > 0])
 
 
-def _alike(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-    """What hangs together with some pixel and has about its grey."""
+def _alike(grey: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What hangs together with some pixel and has about its grey; nothing where that is next to nothing, or a lot."""
     smooth = gaussian_filter(grey, rng.uniform(0.7, 2.0))
     place = tuple(int(rng.integers(n)) for n in grey.shape)
     band = rng.uniform(0.04, 0.15)
     if not 0.02 < smooth[place] < 0.98:
-        return None
+        return np.zeros_like(grey, dtype=bool)
     region = _component(np.abs(smooth - smooth[place]) < band, place)
     region = largest_region(binary_opening(binary_fill_holes(region), iterations=2))
-    return region if _LEAST < region.sum() < 0.4 * region.size else None
+    return region if _LEAST < region.sum() < 0.4 * region.size else np.zeros_like(region)
 
 
 def _grid(region: np.ndarray, spacing: np.ndarray, s: Sampling, rng: np.random.Generator) -> np.ndarray:

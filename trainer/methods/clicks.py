@@ -20,7 +20,7 @@ from trainer.methods.base import Method
 from trainer.methods.optimiser import Optimiser
 from trainer.methods.streams import baseline_optimiser
 from trainer.networks import Backbone, build
-from trainer.parts.prompts import box_around, click, correction, spoilt
+from trainer.parts.prompts import box_around, click, correction, followed, spoilt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,10 +119,11 @@ class Clicks(Method):
     def _user(self, target: np.ndarray, neighbour: np.ndarray, rng: np.random.Generator) -> User:
         begins = BEGINNINGS[rng.choice(len(BEGINNINGS), p=self.settings.beginnings)]
         user = User(target, [], [])
-        if not target.any():
+        if not target.any() and not neighbour.any():
             return user
-        if begins == "neighbour" and neighbour.any():
-            user.mask, user.box = neighbour, box_around(neighbour, rng)
+        if not target.any() or (begins == "neighbour" and neighbour.any()):
+            user.mask = followed(neighbour, rng)
+            user.box = box_around(user.mask, rng)
         elif begins == "spoilt":
             user.mask = spoilt(target, rng)
             user.correct(user.mask, rng)

@@ -46,6 +46,13 @@ def box_around(target: np.ndarray, rng: np.random.Generator) -> tuple[float, flo
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
+def followed(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The mask of the slice before, as whoever follows from slice to slice has it: often off by a pixel already."""
+    off = rng.integers(4)
+    moved = binary_dilation(mask) if off == 0 else binary_erosion(mask) if off == 1 else mask
+    return moved if moved.any() else mask
+
+
 def spoilt(target: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A mask that needs correcting: too large, too small, cut off, or moved."""
     size = max(1, round(0.15 * float(np.sqrt(target.sum()))))

@@ -31,6 +31,11 @@ CARD = {
 }
 HELD_ABDOMENS, HIPPOCAMPI, HELD_HIPPOCAMPI = 4, 20, 10
 
+POINTING = ("sampling.ended=0",)
+"""First it learns what clicks and boxes mean,"""
+FOLLOWING = ("beginnings=[0.25, 0.15, 0.4, 0.2]", "sampling.ended=0.25")
+"""then to follow from slice to slice, and to stop where something ends."""
+
 
 def gathered(btcv: Path, hippocampus: Path, out: Path) -> tuple[Path, Split]:
     """One folder with all cases, and which of them train and judge."""
@@ -72,6 +77,7 @@ def main() -> None:
     parser = arguments("clicks", __doc__, "btcv", "hippocampus")
     parser.add_argument("--pretrained", default="", metavar="METHOD", help="simclr, pixel_global, polycl, …; none else")
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--further-steps", type=int, default=800, help="of the second part, about slices")
     parser.add_argument("--pretraining-steps", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -86,8 +92,12 @@ def main() -> None:
         before = given.out / "runs" / f"{given.pretrained}-{given.seed}"
         told = ("--method", given.pretrained, "--steps", given.pretraining_steps)
         start = ("--from", run(before, "pretrain", work, *told, *split, clock=clock))
-    folder = given.out / "runs" / f"clicks-{given.pretrained or 'scratch'}-{given.seed}"
-    judged(run(folder, "train", work, "--method", "clicks", "--steps", given.steps, *split, *start, clock=clock))
+    whence = given.pretrained or "scratch"
+    for name, steps, settings in ((f"clicks-{whence}", given.steps, POINTING), (ID, given.further_steps, FOLLOWING)):
+        folder, told = given.out / "runs" / f"{name}-{given.seed}", ("--method", "clicks", "--steps", steps)
+        changes = [word for setting in settings for word in ("--set", setting)]
+        judged(run(folder, "train", work, *told, *changes, *split, *start, clock=clock))
+        start = ("--from", folder)
     if not (given.out / ID).exists():
         about = (f"--{key}={value}" for key, value in CARD.items())
         trainer("package", folder, "--out", given.out / ID, "--half", *about)

@@ -29,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_a_picture_shows_its_target_and_lies_between_black_and_white(made) -> None:
-    batch = made(grey=0.0)[0]
+    batch = made(grey=0.0, ended=0.0)[0]
     assert batch["picture"].shape == (6, 1, 32, 32)
     assert batch["target"].shape == batch["neighbour"].shape == (6, 32, 32)
     assert 0 <= float(batch["picture"].min()) <= float(batch["picture"].max()) <= 1
@@ -54,6 +54,12 @@ def test_targets_come_in_the_sizes_that_were_asked_for(made) -> None:
     sizes = [
         float(target.sum()) ** 0.5
         for step in range(8)
-        for target in made(grey=0.0, sizes=(10.0, 14.0), along_slices=1.0)[step]["target"]
+        for target in made(grey=0.0, ended=0.0, sizes=(10.0, 14.0), along_slices=1.0)[step]["target"]
     ]
     assert 7 < np.median(sizes) < 17
+
+
+def test_beyond_the_end_there_is_nothing_to_find_but_what_was_there_before(made) -> None:
+    batch = made(grey=0.0, ended=1.0)[1]
+    assert not batch["target"].any()
+    assert (batch["neighbour"].flatten(1).sum(1) >= 12).all()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from Testing.trainer.methods.tiny import tiny_method, tiny_plan
+from Testing.trainer.tiny import tiny_run
+from trainer.loop import fit
 from trainer.methods.clicks import Clicks, User, losses
-from trainer.transfer import Source, start_from
+from trainer.transfer import Source, read_source, start_from
 
 
 def discs(count: int, seed: int) -> dict[str, torch.Tensor]:
@@ -26,7 +30,7 @@ def discs(count: int, seed: int) -> dict[str, torch.Tensor]:
 
 
 def clicks(**settings) -> Clicks:
-    return tiny_method("clicks", tiny_plan(), widths=(8, 8, 8), **settings)
+    return tiny_method("clicks", tiny_plan(), **{"widths": (8, 8, 8)} | settings)
 
 
 def test_after_some_steps_a_click_says_which_of_two_equal_things_is_meant() -> None:
@@ -92,3 +96,22 @@ def test_the_encoder_takes_what_a_pretraining_of_slices_has_learnt() -> None:
 
 def test_it_is_no_predictor_so_that_it_is_neither_evaluated_nor_packaged_as_one() -> None:
     assert clicks().predictor() is None
+
+
+def test_where_something_has_ended_the_user_hands_on_its_mask_and_corrects_what_is_found() -> None:
+    neighbour = np.zeros((32, 32), dtype=bool)
+    neighbour[8:20, 10:22] = True
+    user = clicks()._user(np.zeros_like(neighbour), neighbour, np.random.default_rng(0))
+    assert user.mask is not None
+    assert user.box is not None
+    assert not user.points
+    user.correct(neighbour, np.random.default_rng(0))
+    assert user.signs == [False]
+
+
+def test_a_longer_training_goes_on_with_all_it_has_learnt(tmp_path: Path) -> None:
+    changes = ("steps=2", "sampling.side=16", "widths=[4, 8]", "batch=2")
+    before = tiny_run(tmp_path, "before", *changes, method="clicks")
+    fit(before)
+    source = read_source(before.folder)
+    assert "nothing is new" in start_from(clicks(widths=(4, 8)), source)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.parts.prompts import box_around, click, correction, spoilt
+from trainer.parts.prompts import box_around, click, correction, followed, spoilt
 
 
 def disc(row: int = 30, column: int = 40, radius: int = 12, shape: tuple[int, int] = (64, 80)) -> np.ndarray:
@@ -56,3 +56,12 @@ def test_a_spoilt_mask_is_another_one_of_about_the_same_place(seed: int) -> None
     assert mask.dtype == bool
     assert (mask != target).any()
     assert (mask & target).any()
+
+
+def test_what_is_handed_on_from_slice_to_slice_is_off_by_a_pixel_at_most_and_never_empty() -> None:
+    rng, spot = np.random.default_rng(2), disc(radius=1)
+    for _ in range(20):
+        handed_on = followed(disc(), rng)
+        assert (disc(radius=10) <= handed_on).all()
+        assert (handed_on <= disc(radius=14)).all()
+        assert followed(spot, rng).any()
