@@ -21,6 +21,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from SSLSegmentationLib import __version__
 from SSLSegmentationLib.inference.predictors import channels_last
+from trainer import instance_norm
 from trainer.data.batches import loader
 from trainer.data.store import Store
 from trainer.hardware import Hardware, choose
@@ -45,6 +46,8 @@ def fit(run: Run, watch: Watch = lambda moment: None, say: Any = lambda text: No
     if recipe.start and not resumed:
         say(start_from(method, read_source(recipe.start)))
     channels_last(method, hardware.channels_last)
+    if hardware.channels_last:
+        instance_norm.put_in(method)
     with _quiet():
         trainer = _trainer(run, hardware, _callbacks(run, store, method, hardware, watch))
         feed = Feed(run, store, hardware)
