@@ -6,6 +6,7 @@ on a processor its gradient is wrong where a batch has a single image and the gr
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -26,17 +27,15 @@ class ChannelsLastNorm3d(nn.InstanceNorm3d):
         return _normalised(self, input)
 
 
-_OURS: dict[type[nn.Module], type[nn.Module]] = {
-    nn.InstanceNorm2d: ChannelsLastNorm2d,
-    nn.InstanceNorm3d: ChannelsLastNorm3d,
-}
+_OURS = {4: (nn.InstanceNorm2d, ChannelsLastNorm2d), 5: (nn.InstanceNorm3d, ChannelsLastNorm3d)}
 
 
-def put_in(network: nn.Module) -> None:
-    """Let every instance normalisation in a network be one of these. Weights and their names stay as they are."""
+def put_in(network: nn.Module, axes: Collection[int] = (4, 5)) -> None:
+    """Let the instance normalisations of data with so many axes be these. Weights and their names stay as they are."""
+    ours = dict(_OURS[count] for count in axes)
     for module in network.modules():
-        if type(module) in _OURS and not module.track_running_stats:
-            module.__class__ = _OURS[type(module)]
+        if type(module) in ours and not module.track_running_stats:
+            module.__class__ = ours[type(module)]
 
 
 def _normalised(norm: nn.InstanceNorm2d | nn.InstanceNorm3d, x: Tensor) -> Tensor:

@@ -46,8 +46,7 @@ def fit(run: Run, watch: Watch = lambda moment: None, say: Any = lambda text: No
     if recipe.start and not resumed:
         say(start_from(method, read_source(recipe.start)))
     channels_last(method, hardware.channels_last)
-    if hardware.channels_last:
-        instance_norm.put_in(method)
+    instance_norm.put_in(method, hardware.channels_last)
     with _quiet():
         trainer = _trainer(run, hardware, _callbacks(run, store, method, hardware, watch))
         feed = Feed(run, store, hardware)

@@ -72,3 +72,9 @@ def test_weights_keep_their_names_and_those_that_keep_statistics_are_left_alone(
     assert type(network[0]) is ChannelsLastNorm3d
     assert type(network[1]) is nn.InstanceNorm3d
     assert list(network.state_dict()) == names
+
+
+def test_only_those_asked_for_are_replaced() -> None:
+    network = nn.Sequential(nn.InstanceNorm2d(2), nn.InstanceNorm3d(2))
+    put_in(network, axes=(5,))
+    assert [type(one) for one in network] == [nn.InstanceNorm2d, ChannelsLastNorm3d]
