@@ -43,7 +43,7 @@ class Sampling:
     """Part of the pictures that are slices as they were acquired."""
     joined: float = 0.1
     """Part of the targets that are several labels seen as one."""
-    ended: float = 0.1
+    ended: float = 0.04
     """Part of the pictures that lie just beyond the end of what is pointed at: whoever follows it has to stop."""
 
 
