@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Streams:
     labelled: int = 0
-    """Patches of labelled cases in a batch; 0: half of the plan's batch."""
+    """Patches of labelled cases in a batch; 0: the plan's batch, so that labels teach as much as without the others."""
     unlabelled: int = 0
     """Patches of unlabelled cases in a batch; 0: as many again."""
     augmentation: Literal["plan", "crop", "turns"] = "plan"
@@ -32,7 +32,7 @@ class Streams:
         from trainer.data.augment import CROP_ONLY, FLIPS_AND_TURNS
         from trainer.data.batches import TwoStreamBatches
 
-        labelled = self.labelled or max(1, plan.batch // 2)
+        labelled = self.labelled or plan.batch
         return TwoStreamBatches(
             plan,
             store,
