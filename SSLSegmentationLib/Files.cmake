@@ -136,6 +136,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/prompting/protocol.py
   SSLSegmentationLib/prompting/quick_attention.py
   SSLSegmentationLib/prompting/refine.py
+  SSLSegmentationLib/prompting/robot.py
   SSLSegmentationLib/prompting/sam.py
   SSLSegmentationLib/prompting/sam2.py
   SSLSegmentationLib/prompting/sam2_network.py
@@ -180,6 +181,11 @@ set(LIBRARY_RESOURCES
   Resources/Models/abdomen-ct-fast/configs/metadata.json
   Resources/Models/abdomen-ct-fast/docs/README.md
   Resources/Models/abdomen-ct-fast/models/model.safetensors
+  Resources/Models/click-ct-mr/LICENSE
+  Resources/Models/click-ct-mr/configs/inference.json
+  Resources/Models/click-ct-mr/configs/metadata.json
+  Resources/Models/click-ct-mr/docs/README.md
+  Resources/Models/click-ct-mr/models/model.safetensors
   Resources/Models/hippocampus-mr/LICENSE
   Resources/Models/hippocampus-mr/configs/inference.json
   Resources/Models/hippocampus-mr/configs/metadata.json

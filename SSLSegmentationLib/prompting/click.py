@@ -197,4 +197,4 @@ def load_click(path: Path, name: str, *, device: str = "cpu") -> ClickModel:
     state = check_weights(package)
     network = build(package.network, name)
     network.load_state_dict(state, strict=True)
-    return ClickModel(network, key_of(path), device)
+    return ClickModel(network, f"{package.id}-{key_of(path).rpartition('-')[2]}", device)

@@ -147,7 +147,7 @@ def test_a_package_of_this_kind_takes_prompts_and_is_found_by_its_id(tmp_path, m
     assert model.kind == "click"
     assert locate("clicks").path.name == "model.safetensors"
     loaded = load_backend("clicks", "cpu")
-    assert loaded.key.startswith("model-")
+    assert loaded.key.startswith("clicks-")
     assert loaded.decode(loaded.encode(np.zeros((30, 30), np.uint8)), [at((5.0, 5.0))])[0].logits.shape == (30, 30)
     unload()
 
