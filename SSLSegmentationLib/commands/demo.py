@@ -111,8 +111,9 @@ def _tell(user: dict[str, Any], out: Path) -> None:
         return
     organ, scores, reached = user["organ"], user["dice_on_the_slice"], user["spread_to_slices"]
     clicks = f"{user['clicks']} click{'s' if user['clicks'] > 1 else ''}"
+    model = user["model"].rpartition("-")[0] or user["model"]  # without what tells weights apart
     people.print(
-        f"Corrected: {organ} on slice {user['slice']} with {clicks} ({user['model'].rpartition('-')[0] or user['model']}): Dice there "
+        f"Corrected: {organ} on slice {user['slice']} with {clicks} ({model}): Dice there "
         f"{scores['before']:.2f} before, {scores['after']:.2f} after. See {out / CORRECTED}.",
         soft_wrap=True,
     )

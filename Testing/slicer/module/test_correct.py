@@ -86,11 +86,8 @@ def test_moving_a_point_asks_again(bench: Bench) -> None:
     assert np.allclose(point.ras, view.ras_of(x + 12, y + 6), atol=2.0)
 
 
-def test_a_box_asks_for_what_is_inside(bench: Bench) -> None:
-    scan, truth = (tilted(volume) for volume in phantom())
-    bench.load(scan)
-    segment = bench.new_segment()
-    place = middle_of(truth, RIGHT_KIDNEY)
+def draw_box(bench: Bench, place: np.ndarray) -> None:
+    """Around a place in the red view, 60 pixels wide."""
     view = bench.app.view("Red")
     view.jump_to(tuple(place))
     x, y = view.place_of(tuple(place))
@@ -98,6 +95,15 @@ def test_a_box_asks_for_what_is_inside(bench: Bench) -> None:
     view.click(x - 30, y - 30)
     view.move(x, y)
     view.click(x + 30, y + 30)
+
+
+def test_without_a_model_a_box_bounds_what_a_click_in_it_grows(bench: Bench) -> None:
+    scan, truth = (tilted(volume) for volume in phantom())
+    bench.load(scan)
+    bench.parameters.clickModel = "-"
+    segment = bench.new_segment()
+    place = middle_of(truth, RIGHT_KIDNEY)
+    draw_box(bench, place)
     bench.app.wait_until(lambda: "click inside the box" in bench.ui.messageLabel.text)
     assert bench.ui.boxButton.checked, "the next box can be placed at once"
     bench.place("Red", place)
@@ -108,6 +114,17 @@ def test_a_box_asks_for_what_is_inside(bench: Bench) -> None:
     for side, limit in zip(proposal.box, corners, strict=True):
         assert limit.start <= side.start
         assert side.stop <= limit.stop
+
+
+def test_a_box_alone_is_answered_by_the_model_that_comes_along(bench: Bench) -> None:
+    scan, truth = phantom()
+    bench.load(scan)
+    segment = bench.new_segment()
+    draw_box(bench, middle_of(truth, RIGHT_KIDNEY))
+    proposal = bench.wait_suggested().proposals[segment]
+    assert "click-ct-mr" in bench.ui.clickModelSelector.currentData
+    kidney = truth.voxels[proposal.box] == RIGHT_KIDNEY
+    assert (proposal.added & kidney).sum() > 0.5 * proposal.added.sum()
 
 
 def test_accepting_at_once_needs_no_button_and_can_be_undone(bench: Bench) -> None:
