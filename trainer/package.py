@@ -57,6 +57,8 @@ def package_runs(
         check_trained(run)
     first = runs[0]
     if method_class(first.recipe.method).promptable:
+        if len(runs) > 1 or judges:
+            raise InputError("A model that answers prompts is made of one run, without --judge: name that run alone.")
         about = _promptable(first, folder.name, licence, title, version, description, data)
         state = trained(first).learner().network.state_dict()
         text = licence_text or NOTICE.format(data=data or f"the cases of {first.plan.name}", licence=licence)

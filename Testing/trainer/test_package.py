@@ -213,3 +213,5 @@ def test_a_network_that_answers_clicks_becomes_a_package_of_its_kind(tmp_path: P
     assert answer.logits.shape == (20, 30)
     with pytest.raises(InputError, match="answers prompts, and does not segment a scan alone"):
         trained_predictor(part)
+    with pytest.raises(InputError, match="made of one run"):
+        package_runs([part, part], tmp_path / "both", licence="Apache-2.0")
