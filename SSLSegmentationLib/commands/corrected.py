@@ -32,7 +32,6 @@ from SSLSegmentationLib.volume import Volume
 FILES = (SEGMENTATION, UNCERTAINTY, SHEET, REPORT)
 NO_MODEL = "none"
 
-
 PROMPTABLE = typer.Option(
     None,
     "--model",

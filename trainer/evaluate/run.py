@@ -118,11 +118,9 @@ def _evaluated(
 def _answers(run: Run, files: Sequence[CaseFiles], device: str, tick: Tick) -> list[Asked]:
     from SSLSegmentationLib.prompting.click import ClickModel
 
-    model, known, found = (
-        ClickModel(trained(run).learner().network, run.folder.name, device),
-        known_labels(run.plan),
-        [],
-    )
+    model = ClickModel(trained(run).learner().network, run.folder.name, device)
+    known = known_labels(run.plan)
+    found: list[Asked] = []
     for number, case in enumerate(files):
         tick("Judging", number / len(files))
         read = read_case(case, known)

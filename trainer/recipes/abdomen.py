@@ -17,11 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from SSLSegmentationLib.io.write import write_volume
-from SSLSegmentationLib.phantom import abdomen_phantom
 from SSLSegmentationLib.resources import resource
 from trainer.data.splits import Split, write_split
 from trainer.recipes.folds import ALL, Card, Model, Stage
+from trainer.recipes.gathering import add_phantoms, link_cases
 from trainer.recipes.study import Clock, arguments, planned
 
 FOLDS = 4
@@ -58,17 +57,8 @@ CARD = Card(
 def gathered(data: Path, out: Path) -> Path:
     """A folder with the scans, the phantoms and the names of the organs."""
     folder = out / "data"
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for path in sorted((data / name).iterdir()):
-            link = folder / name / path.name
-            if not link.exists():
-                link.symlink_to(path.resolve())
-    for seed in PHANTOMS:
-        image, labels = (folder / name / f"phantom_{seed}.nii.gz" for name in ("images", "labels"))
-        if not labels.exists():
-            for volume, path in zip(abdomen_phantom(seed), (image, labels), strict=True):
-                write_volume(volume, path)
+    link_cases(data, folder)
+    add_phantoms(folder, PHANTOMS)
     (folder / "labels.json").write_bytes(resource("Organs.json").read_bytes())
     return folder
 

@@ -13,9 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from SSLSegmentationLib.io.write import write_volume
-from SSLSegmentationLib.phantom import abdomen_phantom
 from trainer.data.splits import Split, write_split
+from trainer.recipes.gathering import add_phantoms, link_cases
 from trainer.recipes.study import Clock, arguments, judged, planned, run, trainer
 
 PHANTOMS = (50_000, 50_001, 50_002)
@@ -41,29 +40,11 @@ FOLLOWING = ("beginnings=[0.2, 0.15, 0.5, 0.15]", "sampling.ended=0.15")
 def gathered(btcv: Path, hippocampus: Path, out: Path) -> tuple[Path, Split]:
     """One folder with all cases, and which of them train and judge."""
     folder = out / "data"
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    abdomens, small = _linked(btcv, folder, 10_000), _linked(hippocampus, folder, HIPPOCAMPI + HELD_HIPPOCAMPI)
-    phantoms = [f"phantom_{seed}" for seed in PHANTOMS]
-    for seed, name in zip(PHANTOMS, phantoms, strict=True):
-        image, labels = (folder / kind / f"{name}.nii.gz" for kind in ("images", "labels"))
-        if not labels.exists():
-            for volume, path in zip(abdomen_phantom(seed), (image, labels), strict=True):
-                write_volume(volume, path)
+    abdomens, small = link_cases(btcv, folder), link_cases(hippocampus, folder, HIPPOCAMPI + HELD_HIPPOCAMPI)
+    phantoms = add_phantoms(folder, PHANTOMS)
     held = (*abdomens[-HELD_ABDOMENS:], *small[-HELD_HIPPOCAMPI:])
     trained = (*abdomens[:-HELD_ABDOMENS], *small[:-HELD_HIPPOCAMPI], *phantoms)
     return folder, Split(trained, (), (), held, folds=0)
-
-
-def _linked(source: Path, folder: Path, most: int) -> list[str]:
-    """The names of the first cases of a set, which are now in the folder as well."""
-    names = sorted(path.name for path in (source / "images").glob("*.nii.gz"))[:most]
-    for name in names:
-        for kind in ("images", "labels"):
-            link = folder / kind / name
-            if not link.exists():
-                link.symlink_to((source / kind / name).resolve())
-    return [name.removesuffix(".nii.gz") for name in names]
 
 
 def change(plan: dict[str, Any]) -> None:
