@@ -28,7 +28,7 @@ from trainer.hardware import Hardware, choose
 from trainer.methods import method_class
 from trainer.methods.base import Batch, Method
 from trainer.run import Run
-from trainer.saving import AtomicFiles, Average, Saving
+from trainer.saving import AtomicFiles, Average, Saving, Start
 from trainer.transfer import read_source, start_from
 from trainer.watching import Recording, Validation, Watch
 
@@ -44,7 +44,7 @@ def fit(run: Run, watch: Watch = lambda moment: None, say: Any = lambda text: No
     method = new_method(run)
     resumed = run.checkpoint.is_file()
     if recipe.start and not resumed:
-        say(start_from(method, read_source(recipe.start)))
+        say(start_from(method, read_source(recipe.start), training.start_share))
     channels_last(method, hardware.channels_last)
     instance_norm.put_in(method, hardware.channels_last)
     with _quiet():
@@ -107,9 +107,12 @@ def _callbacks(run: Run, store: Store, method: Method, hardware: Hardware, watch
     training = run.recipe.training
     recording = Recording(run, watch, training.log_every)
     callbacks: list[Any] = [recording]
-    if method.predictor() is not None:
+    if method.result() is not None:
         if training.average:
             callbacks.append(Average(training.average))
+        if training.start_share:
+            callbacks.append(Start())
+    if method.predictor() is not None:
         names = run.split.validation[: training.validate_on]
         callbacks.append(Validation(store, names, run.plan, hardware, training.validate_every, recording))
     return [*callbacks, Saving(run.checkpoint, training.save_every)]

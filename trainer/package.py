@@ -20,9 +20,10 @@ from trainer.evaluate.judge import RULES
 from trainer.evaluate.tables import read_rows, summary
 from trainer.loop import code_version
 from trainer.methods import method_class
+from trainer.networks import Backbone
 from trainer.predict import as_package
 from trainer.run import Run, plain
-from trainer.saving import trained, trained_predictor
+from trainer.saving import trained_predictor, trained_result
 
 NOTICE = """\
 The weights in this package were trained on {data}.
@@ -59,8 +60,9 @@ def package_runs(
     if method_class(first.recipe.method).promptable:
         if len(runs) > 1 or judges:
             raise InputError("A model that answers prompts is made of one run, without --judge: name that run alone.")
-        about = _promptable(first, folder.name, licence, title, version, description, data)
-        state = trained(first).learner().network.state_dict()
+        backbone = trained_result(first)
+        about = _promptable(first, backbone, folder.name, licence, title, version, description, data)
+        state = backbone.network.state_dict()
         text = licence_text or NOTICE.format(data=data or f"the cases of {first.plan.name}", licence=licence)
         return write_package(folder, about, [halved(state) if half else dict(state)], text)
     backbones = [trained_predictor(run) for run in runs]
@@ -90,7 +92,7 @@ def package_runs(
 
 
 def _promptable(
-    run: Run, id_: str, licence: str, title: str, version: str, description: str, data: str
+    run: Run, backbone: Backbone, id_: str, licence: str, title: str, version: str, description: str, data: str
 ) -> ModelPackage:
     """Of a network that answers prompts: it has one label, whatever the user calls it."""
     side = run.recipe.settings.sampling.side
@@ -102,7 +104,7 @@ def _promptable(
         modality="",
         licence=licence,
         labels=(Label(1, "segment"),),
-        network=trained(run).learner().definition,
+        network=backbone.definition,
         weights=(Path("model.safetensors"),),
         sliding=Sliding((side, side, 1)),
         preprocessing=run.plan.preprocessing,

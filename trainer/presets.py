@@ -112,6 +112,7 @@ def _check(training: Training, where: str) -> None:
         ("nodes", training.nodes < 1, "1 or more"),
         ("clip", training.clip < 0, "0 (none) or more"),
         ("average", not 0 <= training.average < 1, "from 0 to below 1"),
+        ("start_share", not 0 <= training.start_share < 1, "from 0 to below 1"),
         ("workers", not -1 <= training.workers <= 256, "-1 (chosen for you) to 256"),
         ("log_every", training.log_every < 1, "1 or more"),
         ("save_every", training.save_every < 1, "1 or more"),

@@ -46,6 +46,9 @@ class Training:
     """The greatest norm of the gradient; 0 leaves it as it is."""
     average: float = 0.0
     """Evaluate and package a running average of the weights, of which a step keeps this much (0.999); 0: the last."""
+    start_share: float = 0.0
+    """Evaluate and package a mean in which the weights of --from count this much: what they could do is lost less
+    (Wortsman et al. 2022)."""
     workers: int = -1
     """Processes that make batches; -1 chooses."""
     log_every: int = 20

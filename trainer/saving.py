@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.atomic import replacing
+from trainer.methods import method_class
 from trainer.methods.base import Method
 from trainer.networks import Backbone
 from trainer.run import Run
@@ -52,7 +53,7 @@ class Saving(Callback):
 
 
 class Average(Callback):
-    """A running average of the predictor's weights: w ← d w + (1 - d) w_now after every step.
+    """A running average of the result's weights: w ← d w + (1 - d) w_now after every step.
 
     It begins as the mean of all weights so far, so that those of the beginning are soon forgotten.
     """
@@ -63,7 +64,7 @@ class Average(Callback):
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, method: Method, *_: Any) -> None:
-        now = method.predictor().network.state_dict()
+        now = method.result().network.state_dict()
         if not self.weights:
             self.weights = {name: tensor.detach().clone() for name, tensor in now.items()}
         keep = min(self._decay, 1 - 1 / max(1, trainer.global_step))
@@ -83,31 +84,63 @@ class Average(Callback):
         self.weights = {name: tensor.to(method.device) for name, tensor in self.weights.items()}
 
 
+class Start(Callback):
+    """Keeps the weights that a training began with, for the mean of both."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: Trainer, method: Method) -> None:
+        if not self.weights:
+            state = method.result().network.state_dict()
+            self.weights = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.weights = state_dict["weights"]
+
+
 def trained(run: Run) -> Method:
     """The method of a run with the weights of its last checkpoint."""
     if not run.checkpoint.is_file():
         raise InputError(f"{run.folder} has no checkpoint yet: train it with `python -m trainer resume {run.folder}`.")
     recipe = run.recipe
-    from trainer.methods import method_class
-
     method = method_class(recipe.method)(run.plan, recipe.settings, recipe.training.steps, recipe.training.seed)
     method.load_state_dict(read_checkpoint(run.checkpoint)["state_dict"])
     return method.eval()
 
 
 def trained_predictor(run: Run) -> Backbone:
-    """The network of a run that segments: the running average of its weights, where the run keeps one."""
-    method = trained(run)
-    backbone = method.predictor()
-    if method.promptable:
+    """The network of a run that segments."""
+    if method_class(run.recipe.method).promptable:
         raise InputError(
             f"{run.folder} answers prompts, and does not segment a scan alone: choose a run of another method."
         )
+    return trained_result(run)
+
+
+def trained_result(run: Run) -> Backbone:
+    """The network of a run that is judged and packaged: of averaged weights, where the run asks for that."""
+    backbone = trained(run).result()
     if backbone is None:
         raise InputError(
             f"{run.folder} is a pre-training, which does not segment: fine-tune it with "
             f"`python -m trainer train ... --from {run.folder}`."
         )
-    if run.recipe.training.average:
-        backbone.network.load_state_dict(read_checkpoint(run.checkpoint)["callbacks"]["Average"]["weights"])
+    training = run.recipe.training
+    kept = read_checkpoint(run.checkpoint)["callbacks"]
+    if training.average:
+        backbone.network.load_state_dict(kept["Average"]["weights"])
+    if training.start_share:
+        _lead_back(backbone.network, kept["Start"]["weights"], training.start_share)
     return backbone.eval()
+
+
+@torch.no_grad()
+def _lead_back(network: nn.Module, start: dict[str, Tensor], share: float) -> None:
+    """Move the weights so far towards where they began."""
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.lerp_(start[name], share)

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.models.read import METADATA, read_package
 from SSLSegmentationLib.models.weights import check_weights
+from trainer.methods import method_class
 from trainer.methods.base import Method
 from trainer.networks import Backbone, Peers
 from trainer.run import SETTINGS, Run
-from trainer.saving import trained, trained_predictor
+from trainer.saving import trained, trained_result
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +33,10 @@ def read_source(path: Path | str) -> Source:
         path = path.parent.parent
     if (path / SETTINGS).is_file():
         run = Run(path)
-        method = trained(run)
-        if method.pretraining:
-            return Source(f"the pre-training {path.name} ({run.recipe.method})", dict(method.transferable()))
-        network = (method.learner() if method.promptable else trained_predictor(run)).network
-        return Source(f"the run {path.name} ({run.recipe.method})", dict(network.state_dict()))
+        if method_class(run.recipe.method).pretraining:
+            return Source(f"the pre-training {path.name} ({run.recipe.method})", dict(trained(run).transferable()))
+        state = trained_result(run).network.state_dict()
+        return Source(f"the run {path.name} ({run.recipe.method})", dict(state))
     if (path / METADATA).is_file():
         package = read_package(path)
         return Source(f"the package {package.id} {package.version}".rstrip(), check_weights(package))
@@ -53,10 +53,11 @@ def load_into(network: nn.Module, state: dict[str, Tensor]) -> tuple[list[str], 
     return fitting, [name for name in own if name not in set(fitting)]
 
 
-def start_from(method: Method, source: Source) -> str:
+def start_from(method: Method, source: Source, share: float = 0.0) -> str:
     """Put the weights into the method's network and say in words what was loaded and what is new.
 
-    Peers each begin with the whole where the source is a single network.
+    Peers each begin with the whole where the source is a single network. Where the start shall have a `share` in the
+    result, all weights have to come from it: a mean with random numbers would be worth nothing.
     """
     backbone = method.learner()
     if backbone is None:
@@ -72,6 +73,11 @@ def start_from(method: Method, source: Source) -> str:
         raise InputError(
             f"Of {source.words}, only {loaded / total:.0%} of the weights fit the network of the plan: "
             "give the plan the network that was trained before, or leave --from out."
+        )
+    if new and share:
+        raise InputError(
+            f"{source.words} has no weights for {_named(new)}, so it cannot have a share in the result: "
+            "leave start_share out, or start from a run of the same network."
         )
     copy_to_followers(method, backbone)
     kept = f"{loaded / total:.0%} of the network's {total:,} weights come from {source.words}"

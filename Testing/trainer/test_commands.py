@@ -107,6 +107,7 @@ def test_pretraining_hides_the_same_labels_as_training(work: Path) -> None:
         (["--device", "cuda:9", "--folds", "4"], "not available"),
         (["--precision", "f16", "--folds", "4", "--device", "cpu"], "cannot train in f16"),
         (["--from", "nowhere", "--folds", "4"], "nowhere is neither a run"),
+        (["--set", "start_share=0.5", "--folds", "4"], "give --from as well"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_long_begins(work: Path, arguments: list[str], told: str) -> None:

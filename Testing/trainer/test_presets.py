@@ -48,6 +48,7 @@ def test_a_preset_of_the_user_is_read_from_its_file(tmp_path: Path) -> None:
         ("steps=many", "training.steps is 'many'.*whole number"),
         ("steps=0", "training.steps is 0.*1 or more"),
         ("average=1", "training.average"),
+        ("start_share=1", "training.start_share"),
         ("optimiser.name=lion", "one of sgd, adam, adamw, muon"),
         ("optimiser.speed=2", "no key 'speed'"),
         ("dice.weight=1", "dice"),

@@ -41,10 +41,12 @@ def train_until_killed(run: Run) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, precision: str) -> None:
-    changes = (f"precision={precision}", "log_every=1", "save_every=4", "average=0.9")
-    whole = tiny_run(tmp_path, "whole", *changes)
+    before = tiny_run(tmp_path, "before", "steps=1")
+    fit(before)
+    changes = (f"precision={precision}", "log_every=1", "save_every=4", "average=0.9", "start_share=0.5")
+    whole = tiny_run(tmp_path, "whole", *changes, start=str(before.folder))
     fit(whole)
-    killed = tiny_run(tmp_path, "killed", *changes)
+    killed = tiny_run(tmp_path, "killed", *changes, start=str(before.folder))
     train_until_killed(killed)
     assert read_checkpoint(killed.checkpoint)["global_step"] == 4
     assert killed.done is None
@@ -56,6 +58,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, precision: str
     assert_same(one["state_dict"], other["state_dict"])
     assert_same(one["optimizer_states"], other["optimizer_states"])
     assert_same(one["callbacks"]["Average"], other["callbacks"]["Average"])
+    assert_same(one["callbacks"]["Start"], other["callbacks"]["Start"])
     curve, resumed = records.read(whole.metrics), records.read(killed.metrics)
     assert curve["train/loss"] == resumed["train/loss"]
     assert curve["train/loss"][0] == [1, 2, 3, 4, 5, 6]

@@ -13,7 +13,7 @@ from trainer.loop import fit, new_method
 from trainer.methods import method_class
 from trainer.package import package_runs
 from trainer.run import Run
-from trainer.saving import trained, trained_predictor
+from trainer.saving import read_checkpoint, trained, trained_predictor, trained_result
 from trainer.transfer import load_into, read_source, start_from
 
 
@@ -45,6 +45,39 @@ def test_training_begins_with_the_weights_it_is_told_to(run: Run, tmp_path: Path
     fit(other, say=said.append)
     assert same(trained_predictor(other).network, trained_predictor(run).network)
     assert "the run first (supervised)" in said[0]
+
+
+@pytest.mark.parametrize("average", [0.0, 0.5])
+def test_what_was_learnt_before_has_its_share_in_the_result(run: Run, tmp_path: Path, average: float) -> None:
+    shares = {}
+    for share in (0.0, 0.25):
+        changes = ("steps=2", f"start_share={share}", f"average={average}")
+        part = tiny_run(tmp_path, f"share-{share}", *changes, start=str(run.folder))
+        fit(part)
+        shares[share] = trained_result(part).network.state_dict()
+    first = trained_result(run).network.state_dict()
+    assert any(not torch.equal(first[name], last) for name, last in shares[0.0].items())
+    for name, last in shares[0.0].items():
+        torch.testing.assert_close(shares[0.25][name], 0.25 * first[name] + 0.75 * last)
+
+
+def test_networks_that_answer_prompts_are_averaged_as_well(tmp_path: Path) -> None:
+    changes = ("steps=2", "sampling.side=16", "widths=[4, 8]", "batch=2", "average=0.9")
+    first = tiny_run(tmp_path, "pointing", *changes, method="clicks")
+    fit(first)
+    then = tiny_run(tmp_path, "following", *changes, "start_share=0.5", method="clicks", start=str(first.folder))
+    fit(then)
+    kept = read_checkpoint(then.checkpoint)["callbacks"]["Average"]["weights"]
+    start, found = (trained_result(one).network.state_dict() for one in (first, then))
+    for name, mean in kept.items():
+        torch.testing.assert_close(found[name], 0.5 * start[name] + 0.5 * mean)
+
+
+def test_a_start_that_does_not_fill_the_network_can_have_no_share_in_it(run: Run) -> None:
+    plan = tiny_plan(run.plan.data, network={**NETWORK, "out_channels": 5})
+    method = method_class("supervised")(plan, method_class("supervised").Settings(), 1, 0)
+    with pytest.raises(InputError, match="no weights for classifier, so it cannot have a share"):
+        start_from(method, read_source(run.folder), 0.5)
 
 
 def test_a_classifier_for_other_labels_stays_new_and_is_named(run: Run) -> None:

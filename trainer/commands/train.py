@@ -156,7 +156,9 @@ def _begin(
     split = read_split(split_path, names) if split_path else make_split(cases, **dealt)
     check_cases(method, split)
     if start:  # whether it fits, before cases are prepared for nothing
-        start_from(method_class(method)(plan, settings, 1, 0), read_source(start))
+        start_from(method_class(method)(plan, settings, 1, 0), read_source(start), training.start_share)
+    elif training.start_share:
+        raise InputError("start_share is the share of a start in the result: give --from as well, or leave it out.")
     store = plan_path.resolve().parent / "prepared"
     check_room(out, plan, cases, numbers, prepared=(store / "store.json").exists())
     with progress() as tick:

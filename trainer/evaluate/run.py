@@ -31,7 +31,7 @@ from trainer.methods import method_class
 from trainer.networks import Backbone
 from trainer.predict import Predictor, logits_on_grid
 from trainer.run import SETTINGS, Run
-from trainer.saving import trained, trained_predictor
+from trainer.saving import trained_predictor, trained_result
 
 _VOXELS_A_CASE = 50_000  # for the temperature, which is one number
 _MOST_CASES = 20
@@ -118,7 +118,7 @@ def _evaluated(
 def _answers(run: Run, files: Sequence[CaseFiles], device: str, tick: Tick) -> list[Asked]:
     from SSLSegmentationLib.prompting.click import ClickModel
 
-    model = ClickModel(trained(run).learner().network, run.folder.name, device)
+    model = ClickModel(trained_result(run).network, run.folder.name, device)
     known = known_labels(run.plan)
     found: list[Asked] = []
     for number, case in enumerate(files):

@@ -73,8 +73,12 @@ class Method(LightningModule):
         raise NotImplementedError
 
     def predictor(self) -> Backbone | None:
-        """The network that is evaluated and packaged; None for pre-training."""
+        """The network that segments; None for pre-training, and where prompts are answered."""
         return None
+
+    def result(self) -> Backbone | None:
+        """The network that is judged and packaged, whether it segments or answers prompts; None for pre-training."""
+        return self.learner() if self.promptable else self.predictor()
 
     def learner(self) -> Backbone | None:
         """The network that the optimiser moves, and that a training which starts from other weights gets them in."""
