@@ -70,8 +70,8 @@ def stage(data: Path, out: Path, grid: dict[str, Any], steps: int) -> Stage:
         plan["preprocessing"] |= {"orientation": "RAS", "spacing": [grid["spacing"]] * 3}
         plan |= {"patch": grid["patch"], "batch": grid["batch"], "network": NETWORK, "keep_largest": CONNECTED}
 
-    work = out / f"{grid['spacing']:g}mm"
-    return Stage(planned(work, data, change, "--budget", "cpu", "--name", "abdomen CT fast"), steps)
+    name = f"{grid['spacing']:g}mm"
+    return Stage(name, planned(out / name, data, change, "--budget", "cpu", "--name", "abdomen CT fast"), steps)
 
 
 def split_of(data: Path, out: Path, part: str) -> tuple[object, ...]:

@@ -17,6 +17,7 @@ ALL = "all"
 class Stage:
     """A training, which begins with the weights of the stage before it."""
 
+    name: str
     work: Path
     """The folder of its plan."""
     steps: int
@@ -62,7 +63,7 @@ class Model:
         """All stages of a part, one after the other."""
         start: tuple[object, ...] = ()
         for stage in self.stages:
-            folder = self.out / "runs" / f"{part}-{stage.work.name}"
+            folder = self.out / "runs" / f"{part}-{stage.name}"
             same = ("--steps", stage.steps, "--device", self.device, "--set", "validate_every=1000000")
             changes = [word for change in stage.changes for word in ("--set", change)]
             begin = ("train", stage.work, *self.split(part), *same, *changes, *start)
@@ -72,7 +73,7 @@ class Model:
 
     def folder(self, part: str) -> Path:
         """The run of a part's last stage."""
-        return self.out / "runs" / f"{part}-{self.stages[-1].work.name}"
+        return self.out / "runs" / f"{part}-{self.stages[-1].name}"
 
     def judges(self) -> list[Path]:
         """The runs of the cross-validation that are judged by now."""
