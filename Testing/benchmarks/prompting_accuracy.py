@@ -28,7 +28,7 @@ from SSLSegmentationLib.prompting.robot import Place
 from SSLSegmentationLib.prompts import PointPrompt
 from SSLSegmentationLib.volume import Volume
 from Testing.benchmarks.processes import machine
-from trainer.evaluate.prompting import Asked, Figures, Questions, after_clicks, by_case
+from trainer.evaluate.prompting import Asked, Figures, Questions, Shown, after_clicks, by_case, by_measure
 
 GROWING = "growing"
 
@@ -52,9 +52,8 @@ class Timed:
 
 def by_growing(questions: Questions) -> Figures:
     """From the same clicks without a model; there are no boxes without clicks."""
-    found = [after_clicks(region, _Grown(questions.scan, k)) for k, region in questions.slices()]
-    figures = {name: mean(one[name] for one in found) for name in found[0]} if found else {}
-    return figures | questions.along(None)
+    found = [after_clicks(region, _Grown(questions.shown.scan, k)) for k, region in questions.slices()]
+    return {name: mean(values) for name, values in by_measure(found).items()} | questions.along(None)
 
 
 class _Grown:
@@ -96,12 +95,12 @@ def main() -> None:
     times = {name: Timed() for name in models}
     asked: dict[str, list[Asked]] = defaultdict(list)
     for case, scan_file, labels_file in cases(given):
-        scan, truth = read_volume(scan_file), read_volume(labels_file)
-        for value in [int(value) for value in np.unique(truth.voxels) if value][: given.most_labels]:
-            questions = Questions(scan, truth, value)
+        shown = Shown(read_volume(scan_file), read_volume(labels_file))
+        for value in shown.values()[: given.most_labels]:
+            questions = Questions(shown, value)
             for name, model in models.items():
                 for k, region in questions.slices():
-                    times[name].time(model, questions.seen(k), region)
+                    times[name].time(model, shown.picture(k), region)
                 asked[name].append(Asked(case, value, questions.answered(model)))
             asked[GROWING].append(Asked(case, value, by_growing(questions)))
         _show(case, {name: [one for one in found if one.case == case] for name, found in asked.items()})
@@ -117,10 +116,7 @@ def main() -> None:
 def _show(title: str, asked: Mapping[str, Sequence[Asked]]) -> None:
     """Means over labels, then over cases."""
     for name, found in asked.items():
-        columns: dict[str, list[float]] = defaultdict(list)
-        for figures in by_case(found).values():
-            for measure, figure in figures.items():
-                columns[measure].append(figure)
+        columns = by_measure(by_case(found).values())
         told = "  ".join(f"{measure} {mean(figures):.3f}" for measure, figures in columns.items())
         print(f"{title:24} {name:14} {told}  ({len(found)} labels)", flush=True)
 

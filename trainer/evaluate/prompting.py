@@ -68,7 +68,7 @@ class Answers:
             **self.facts,
             "rules": RULES,
             "scores": {
-                "all": {name: asdict(mean_of(np.array(found))) for name, found in _by_measure(cases.values()).items()},
+                "all": {name: asdict(mean_of(np.array(found))) for name, found in by_measure(cases.values()).items()},
                 "cases": {case: {name: round(found, 4) for name, found in one.items()} for case, one in cases.items()},
             },
         }
@@ -84,18 +84,19 @@ class Answers:
                 table.writerow([one.case, one.value, *told])
         with replacing(folder / "summary.json") as temporary:
             temporary.write_text(json.dumps(self.summary(), indent=1, allow_nan=False) + "\n", "utf-8")
-        values = _by_measure(one.figures for one in self.asked)
+        values = by_measure(one.figures for one in self.asked)
         box_plot(folder / "dice.png", {name: np.array(found) for name, found in values.items()}, "Dice")
 
 
 def by_case(asked: Sequence[Asked]) -> dict[str, Figures]:
     """The mean over the labels of a case, in the measures that any of them is large enough for."""
     cases = dict.fromkeys(one.case for one in asked)
-    own = {case: _by_measure(one.figures for one in asked if one.case == case) for case in cases}
+    own = {case: by_measure(one.figures for one in asked if one.case == case) for case in cases}
     return {case: {name: mean(found) for name, found in figures.items()} for case, figures in own.items()}
 
 
-def _by_measure(figures: Iterable[Figures]) -> dict[str, list[float]]:
+def by_measure(figures: Iterable[Figures]) -> dict[str, list[float]]:
+    """The figures of each measure that there are any of."""
     figures = list(figures)
     found = {name: [one[name] for one in figures if name in one] for name in MEASURES}
     return {name: values for name, values in found.items() if values}
@@ -103,18 +104,34 @@ def _by_measure(figures: Iterable[Figures]) -> dict[str, list[float]]:
 
 def ask_case(case: str, scan: Volume, truth: Volume, model: Promptable) -> list[Asked]:
     """All labels of a case."""
-    values = [int(value) for value in np.unique(truth.voxels) if value]
-    return [Asked(case, value, Questions(scan, truth, value).answered(model)) for value in values]
+    shown = Shown(scan, truth)
+    return [Asked(case, value, Questions(shown, value).answered(model)) for value in shown.values()]
+
+
+class Shown:
+    """A case as users see it, slice by slice, and what is true of it."""
+
+    def __init__(self, scan: Volume, truth: Volume) -> None:
+        if not truth.same_grid_as(scan):
+            raise InputError("The labels lie on another grid than their scan: choose labels of this scan.")
+        self.scan, self.truth = scan, truth
+        self.stack, self._window = slices_along(scan, 0), window_of(scan)
+        self._pictures: dict[int, np.ndarray] = {}
+
+    def values(self) -> list[int]:
+        return [int(value) for value in np.unique(self.truth.voxels) if value]
+
+    def picture(self, k: int) -> np.ndarray:
+        if k not in self._pictures:
+            self._pictures[k] = picture(self.scan, self.stack.plane(k), self._window)
+        return self._pictures[k]
 
 
 class Questions:
     """Everything that is asked about one label of a case."""
 
-    def __init__(self, scan: Volume, truth: Volume, value: int) -> None:
-        if not truth.same_grid_as(scan):
-            raise InputError("The labels lie on another grid than their scan: choose labels of this scan.")
-        self.scan, self.stack, self.window = scan, slices_along(scan, 0), window_of(scan)
-        self.there = truth.voxels == value
+    def __init__(self, shown: Shown, value: int) -> None:
+        self.shown, self.there = shown, shown.truth.voxels == value
 
     def slices(self) -> Iterator[tuple[int, np.ndarray]]:
         """Numbers of slices, and the largest region of the label on each."""
@@ -125,13 +142,10 @@ class Questions:
             if region.sum() >= LEAST:
                 yield k, region
 
-    def seen(self, k: int) -> np.ndarray:
-        return picture(self.scan, self.stack.plane(k), self.window)
-
     def answered(self, model: Promptable) -> Figures:
         """By a model, in all measures that the label is large enough for."""
-        found = [_of_slice(model, self.seen(k), region) for k, region in self.slices()]
-        figures = {name: mean(values) for name, values in _by_measure(found).items()}
+        found = [_of_slice(model, self.shown.picture(k), region) for k, region in self.slices()]
+        figures = {name: mean(values) for name, values in by_measure(found).items()}
         return figures | self.along(model)
 
     def along(self, model: Promptable | None) -> Figures:
@@ -148,7 +162,7 @@ class Questions:
         everywhere = tuple(slice(0, n) for n in drawn.shape)
         seed = Cropped(everywhere, drawn).tight()
         rule = replace(GREY_RULE if model is None else DEFAULT_RULE, max_frames=REACH)
-        proposal = finish(propagate(self.stack, {"it": seed}, [middle], model, rule=rule)).proposals["it"]
+        proposal = finish(propagate(self.shown.stack, {"it": seed}, [middle], model, rule=rule)).proposals["it"]
         found = proposal.accepted_into(seed).within(everywhere)
         return {MEASURES[-1]: dice(found[others], self.there[others])}
 

@@ -15,7 +15,7 @@ from SSLSegmentationLib.progress import Tick, silent
 from SSLSegmentationLib.prompting.protocol import Answer, PixelPrompts
 from SSLSegmentationLib.volume import Volume
 from Testing.prompting.fake import Bright
-from trainer.evaluate.prompting import LEAST, MEASURES, Answers, Asked, Questions, ask_case, by_case
+from trainer.evaluate.prompting import LEAST, MEASURES, Answers, Asked, Questions, Shown, ask_case, by_case
 
 SPACING = np.diag([1.0, 1.0, 3.0, 1.0])
 
@@ -31,10 +31,10 @@ def blocks() -> tuple[Volume, Volume]:
 
 def test_three_slices_are_asked_and_the_largest_region_on_each() -> None:
     scan, truth = blocks()
-    asked = dict(Questions(scan, truth, 1).slices())
+    asked = dict(Questions(Shown(scan, truth), 1).slices())
     assert list(asked) == [4, 6, 9]
     assert all(region.sum() == 144 for region in asked.values())
-    assert dict(Questions(scan, truth, 3).slices()) == {}
+    assert dict(Questions(Shown(scan, truth), 3).slices()) == {}
 
 
 def test_a_model_that_sees_what_is_bright_is_right_in_everything() -> None:
@@ -55,13 +55,13 @@ class Deaf(Bright):
 
 def test_a_model_that_finds_nothing_gets_nothing() -> None:
     scan, truth = blocks()
-    assert Questions(scan, truth, 1).answered(Deaf()) == dict.fromkeys(MEASURES, 0.0)
+    assert Questions(Shown(scan, truth), 1).answered(Deaf()) == dict.fromkeys(MEASURES, 0.0)
 
 
 def test_labels_on_another_grid_are_refused() -> None:
     scan, truth = blocks()
     with pytest.raises(InputError, match="another grid"):
-        Questions(scan, Volume(truth.voxels, np.diag([1.0, 1.0, 2.0, 1.0]), "truth", ""), 1)
+        Shown(scan, Volume(truth.voxels, np.diag([1.0, 1.0, 2.0, 1.0]), "truth", ""))
 
 
 def test_means_are_over_labels_then_over_cases(tmp_path: Path) -> None:
