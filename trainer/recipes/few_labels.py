@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.recipes.study import Clock, Way, arguments, chosen, judged, planned, run
+from trainer.recipes.study import Clock, Way, add_choice, arguments, chosen, judged, planned, run
 from trainer.report import lines_of, markdown, read_run
 
 WAYS = [
@@ -113,9 +113,7 @@ class Study:
 
 def main() -> None:
     parser = arguments("few_labels", __doc__, "data")
-    parser.add_argument("--methods", nargs="*", default=[], metavar="NAME", help=", ".join(way.name for way in WAYS))
-    parser.add_argument("--labelled", nargs="*", type=int, default=[8, 16])
-    parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2, 3])
+    add_choice(parser, WAYS, seeds=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--record", type=Path, help="where the scores are kept; OUT/record by default")
     given = parser.parse_args()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data.splits import Split, write_split
-from trainer.recipes.study import Clock, Way, arguments, chosen, judged, planned, run
+from trainer.recipes.study import Clock, Way, add_choice, arguments, chosen, judged, planned, run
 from trainer.report import lines_of, markdown, read_run
 
 METHODS = ("supervised", "mean_teacher", "ua_mt", "cross_pseudo", "ssl_contrastive", "dual_networks")
@@ -60,9 +60,7 @@ def split_of(out: Path, labelled: int) -> Path:
 
 def main() -> None:
     parser = arguments("left_atrium", __doc__, "data", device="auto")
-    parser.add_argument("--methods", nargs="*", default=[], metavar="NAME", help=", ".join(way.name for way in WAYS))
-    parser.add_argument("--labelled", nargs="*", type=int, default=[8, 16])
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    add_choice(parser, WAYS, seeds=[0, 1, 2])
     parser.add_argument("--small", action="store_true", help="what two processor cores can do")
     parser.add_argument("--steps", type=int, help="6000; small: 400")
     given = parser.parse_args()

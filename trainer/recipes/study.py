@@ -98,6 +98,13 @@ def arguments(name: str, purpose: str | None, *folders: str, device: str = "cpu"
     return parser
 
 
+def add_choice(parser: argparse.ArgumentParser, ways: Sequence[Way], seeds: Sequence[int]) -> None:
+    """What a comparison of methods runs: all of them with few labels and some seeds, or a part of that."""
+    parser.add_argument("--methods", nargs="*", default=[], metavar="NAME", help=", ".join(way.name for way in ways))
+    parser.add_argument("--labelled", nargs="*", type=int, default=[8, 16])
+    parser.add_argument("--seeds", nargs="*", type=int, default=seeds)
+
+
 def planned(work: Path, data: Path, change: Callable[[dict[str, Any]], object], *how: object) -> Path:
     """A folder with the plan that is proposed for the data, changed."""
     path = work / "plan.yaml"
