@@ -81,6 +81,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/io/read.py
   SSLSegmentationLib/io/segmentation.py
   SSLSegmentationLib/io/stored.py
+  SSLSegmentationLib/io/text.py
   SSLSegmentationLib/io/write.py
   SSLSegmentationLib/labels.py
   SSLSegmentationLib/models/__init__.py

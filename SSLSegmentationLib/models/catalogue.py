@@ -17,6 +17,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.io.text import text_of
 from SSLSegmentationLib.models.read import WEIGHTS_ENDINGS, from_plain
 from SSLSegmentationLib.resources import resource
 
@@ -33,7 +34,6 @@ FOLDERS = ("package", "click")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _DEVICES_OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_LARGEST = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -212,14 +212,7 @@ def _is_line(text: str) -> bool:
 
 
 def _read_json(path: Path) -> Any:
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"{path.name} is larger than {size_text(_LARGEST)}, too much for a catalogue.")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path.name} is not a text file in UTF-8: save it as one.") from None
-    except OSError as error:
-        raise InputError(f"The catalogue {path} cannot be read ({error.strerror}): correct its path.") from None
+    text = text_of(path, path.name, f"correct the catalogue {path}, or its path.")
     try:
         return json.loads(text, object_pairs_hook=_without_doubles)
     except RecursionError:

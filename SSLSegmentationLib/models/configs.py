@@ -12,8 +12,8 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.io.text import text_of
 
-_LARGEST_FILE = 8 * 2**20
 _MOST_VALUES = 100_000  # looked up in one file: references can multiply a few lines into billions of values
 _DEEPEST = 60
 
@@ -101,14 +101,7 @@ def find_config(folder: Path, stem: str) -> Config:
 
 def read_data(path: Path, where: str) -> dict[str, Any]:
     """The top level of a JSON or YAML file, which has to be a table of names and values."""
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"{where} is larger than {_LARGEST_FILE // 2**20} MB, too much for a configuration file.")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{where} is not a text file in UTF-8: get the package again.") from None
-    except OSError as error:
-        raise InputError(f"{where} cannot be read ({error.strerror}): get the package again.") from None
+    text = text_of(path, where, "get the package again.")
     try:
         data = json.loads(text, parse_constant=_no_constant) if path.suffix.lower() == ".json" else _yaml(text)
     except (ValueError, RecursionError) as error:
