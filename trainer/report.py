@@ -131,7 +131,10 @@ def _line(
         over_seeds("hd95_mm"),
         over_seeds("assd_mm"),
         over_seeds("nsd"),
-        {label: statistics.mean(float(one[label]) for one in by_seed) for label in by_seed[0]},
+        {
+            label: statistics.mean(float(one[label]) for one in by_seed if label in one)
+            for label in dict.fromkeys(label for one in by_seed for label in one)
+        },
         gain,
     )
 

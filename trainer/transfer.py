@@ -56,23 +56,29 @@ def load_into(network: nn.Module, state: dict[str, Tensor]) -> tuple[list[str], 
 def start_from(method: Method, source: Source, share: float = 0.0) -> str:
     """Put the weights into the method's network and say in words what was loaded and what is new.
 
-    Peers each begin with the whole where the source is a single network. Where the start shall have a `share` in the
-    result, all weights have to come from it: a mean with random numbers would be worth nothing.
+    Of peers each begins with what fits it where the source is a single network. Where the start shall have a `share`
+    in the result, all weights have to come from it: a mean with random numbers would be worth nothing.
     """
     backbone = method.learner()
     if backbone is None:
         raise InputError("A pre-training begins from nothing: leave --from out, or choose a method that segments.")
     loaded, new, total = 0, [], 0
-    for part in _parts(backbone, source.state):
+    parts = _parts(backbone, source.state)
+    for prefix, part in parts.items():
         fitting, left = load_into(part, source.state)
         sizes = {name: tensor.numel() for name, tensor in part.state_dict().items()}
         loaded += sum(sizes[name] for name in fitting)
         total += sum(sizes.values())
-        new += left
+        new += [prefix + name for name in left]
     if loaded < 0.1 * total:
         raise InputError(
             f"Of {source.words}, only {loaded / total:.0%} of the weights fit the network of the plan: "
             "give the plan the network that was trained before, or leave --from out."
+        )
+    if len(parts) > 1 and not new:
+        raise InputError(
+            f"Both networks would begin as {source.words}, and could learn nothing from each other: "
+            "start from a pre-training, or from a run of the same method."
         )
     if new and share:
         raise InputError(
@@ -94,10 +100,11 @@ def copy_to_followers(method: Method, backbone: Backbone) -> None:
                 follower.load_state_dict(target.state_dict())
 
 
-def _parts(backbone: Backbone, state: dict[str, Tensor]) -> list[nn.Module]:
+def _parts(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, nn.Module]:
+    """The networks that the weights are for, by what the names of their weights begin with."""
     if isinstance(backbone, Peers) and not any(name.startswith(("first.", "second.")) for name in state):
-        return [backbone.network.first, backbone.network.second]
-    return [backbone.network]
+        return {"first.": backbone.network.first, "second.": backbone.network.second}
+    return {"": backbone.network}
 
 
 def _named(names: list[str]) -> str:

@@ -122,6 +122,23 @@ def test_evaluation_writes_scores_pictures_and_facts(run: Run) -> None:
     assert facts["scores"]["labels"]["large"]["dice"]["value"] > 0.5
 
 
+def test_without_validation_cases_no_calibration_is_claimed(tmp_path: Path) -> None:
+    part = tiny_run(tmp_path, "run", "steps=1", split={"folds": 0, "test": 0.3})
+    fit(part)
+    facts = evaluate(part.folder, device="cpu").facts
+    assert facts["temperature_from"] == "nowhere: there are no validation cases"
+    assert "temperature" not in facts
+    package = package_runs([part], tmp_path / "boxes", licence="Apache-2.0")
+    assert package.training["calibration"] == "none"
+
+
+def test_cases_that_were_seen_without_their_labels_are_told(tmp_path: Path) -> None:
+    part = tiny_run(tmp_path, "run", "steps=1", split={"folds": 0, "labelled": 2}, method="mean_teacher")
+    fit(part)
+    facts = evaluate(part.folder, part.split.unlabelled[:1], device="cpu").facts
+    assert facts["judged"] == "named (1 of them trained on without their labels)"
+
+
 def test_scores_are_those_of_the_predicted_labels(run: Run) -> None:
     found = evaluate(run.folder, device="cpu")
     name = run.split.validation[0]

@@ -49,6 +49,15 @@ def test_folds_of_one_seed_are_put_together(tmp_path: Path) -> None:
     assert line.dice[0] == pytest.approx(0.59)
 
 
+def test_a_label_that_one_seed_did_not_judge_is_the_mean_of_the_others(tmp_path: Path) -> None:
+    whole = read_run(a_run(tmp_path / "0", "supervised", {"a": 0.5}, seed=0))
+    part = read_run(a_run(tmp_path / "1", "supervised", {"a": 0.7}, seed=1))
+    part.rows[:] = [row for row in part.rows if row.label == "anterior"]
+    for runs in ([whole, part], [part, whole]):
+        (line,) = lines_of(runs)
+        assert line.labels == pytest.approx({"anterior": 0.6, "posterior": 0.48})
+
+
 def test_the_same_run_given_twice_is_refused(tmp_path: Path) -> None:
     run = read_run(a_run(tmp_path / "0", "supervised", {"a": 0.5}))
     with pytest.raises(InputError, match="give each run once"):

@@ -48,6 +48,9 @@ CROP_ONLY = Augmentation((), False, 0.0, 0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.
 FLIPS_AND_TURNS = Augmentation((0, 1), True, 0.0, 0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0)
 """As UA-MT trains: quarter turns and mirrors in the plane."""
 
+LOOKS = {"plan": None, "crop": CROP_ONLY, "turns": FLIPS_AND_TURNS}
+"""As settings name them; None for what the plan says."""
+
 
 def place(
     rng: np.random.Generator,

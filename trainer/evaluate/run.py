@@ -75,9 +75,12 @@ def _judged(run: Run, cases: Sequence[str] | None) -> tuple[str, list[CaseFiles]
     if seen := sorted(set(names) & {*split.labelled}):
         raise InputError(f'"{seen[0]}" was trained on with its labels, so it says nothing: choose other cases.')
     files = {case.name: case for case in find_cases(plan.data)}
+    glimpsed = len(set(names) & {*split.unlabelled})
     if missing := sorted(set(names) - {name for name, case in files.items() if case.labels is not None}):
         raise InputError(f'{plan.data} has no labels of "{missing[0]}" to judge with: correct the names.')
-    return "named" if cases else "test" if split.test else "validation", [files[name] for name in names]
+    kind = "named" if cases else "test" if split.test else "validation"
+    kind += f" ({glimpsed} of them trained on without their labels)" if glimpsed else ""
+    return kind, [files[name] for name in names]
 
 
 def _facts(run: Run, judged: str, count: int) -> dict[str, Any]:
@@ -180,7 +183,7 @@ def _calibration(
         fitted_on = list(split.validation)
     fitted_on, shown = fitted_on[:_MOST_CASES], [name for name in judged if name in store][:_MOST_CASES]
     if not fitted_on:
-        return {}, {"temperature": 1.0, "temperature_from": "nowhere: there are no validation cases"}
+        return {}, {"temperature_from": "nowhere: there are no validation cases"}
     total, logits, truths = len({*fitted_on, *shown}), [], []
     cache: dict[str, torch.Tensor] = {}
     for number, name in enumerate(dict.fromkeys((*fitted_on, *shown))):
@@ -197,7 +200,7 @@ def _calibration(
             truths.append(torch.from_numpy(np.asarray(case.labels).reshape(-1)[voxels.numpy()]))
     tick("Calibrating", 1.0)
     if not sum(len(one) for one in truths):
-        return {}, {"temperature": 1.0, "temperature_from": "nowhere: no validation case shows what it should find"}
+        return {}, {"temperature_from": "nowhere: no validation case shows what it should find"}
     heat = round(fit_temperature(torch.cat(logits, dim=1), torch.cat(truths)), 4)
     reliabilities: dict[str, Reliability] = {}
     for title, temperature in (("as trained", 1.0), (f"temperature {heat:.2f}", heat)):

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.methods.base import Batch, Method
-from trainer.methods.optimiser import Optimiser, Schedule
-from trainer.methods.streams import definition_for
+from trainer.methods.optimiser import Optimiser
+from trainer.methods.streams import baseline_optimiser, definition_for
 from trainer.networks import Backbone, build
 from trainer.parts.contrast import nothing, nt_xent
 from trainer.parts.heads import RestorationHead
@@ -74,7 +74,7 @@ class Settings:
     passes: int = 0
     """Passes with dropout that the doubt is taken from; 0: from the prediction as it is."""
 
-    optimiser: Optimiser = field(default_factory=lambda: Optimiser("adam", 1e-3, 5e-4, schedule=Schedule("poly")))
+    optimiser: Optimiser = field(default_factory=baseline_optimiser)
 
 
 class DualSSL(Method):
@@ -130,7 +130,10 @@ class DualSSL(Method):
         return self.settings.restoration > 0 and step >= self.settings.begin * self.steps
 
     def _restoration(self, image: Tensor, labels: Tensor, logits: Tensor) -> Tensor:
-        """Spoil the image where the prediction is in doubt, and measure how much of it comes back."""
+        """Spoil the image where the prediction is in doubt, and measure how much of it comes back.
+
+        The error is that of intensities from 0 to 1, as the paper's are, whatever the plan makes of them.
+        """
         settings = self.settings
         p = logits.detach().float().softmax(1)
         if settings.passes:
@@ -141,7 +144,9 @@ class DualSSL(Method):
         seed = int(torch.randint(2**31, ()))  # of the step's own random numbers
         spoilt, touched = spoil(image, region, cubes=settings.cubes, sides=settings.sides, seed=seed)
         restored = self.restorer(self.backbone.features(spoilt)["feat"])
-        return restoration_error(restored, image, touched)
+        axes = tuple(range(1, image.dim()))
+        span = (image.amax(axes, keepdim=True) - image.amin(axes, keepdim=True)).clamp(min=1e-6)
+        return restoration_error(restored / span, image / span, touched)
 
 
 def structure_term(embedded: Tensor, batch: Batch, size: tuple[int, int, int], temperature: float) -> Tensor:

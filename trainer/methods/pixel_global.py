@@ -43,6 +43,8 @@ Weighting = Literal["exp", "kendall", "none"]
 class Settings:
     alpha: float = 1.0
     """Weight of the pixel terms; 0 leaves BYOL, which trains the encoder alone."""
+    global_weight: float = 1.0
+    """Of the global term; 0 leaves the pixels, as PGL trains."""
     beta: float = 0.1
     """Weight of the variance within the pixel terms, so that doubt is not a cheap way out."""
     context: Literal["stabiliser", "identity", "propagation"] = "stabiliser"
@@ -100,6 +102,8 @@ class PixelGlobal(Method):
 
     def __init__(self, plan: Plan, settings: Settings, steps: int, seed: int) -> None:
         super().__init__(plan, settings, steps, seed)
+        if not settings.alpha and not settings.global_weight:
+            raise InputError("With alpha and global_weight both 0 nothing is left to learn: give one of them a weight.")
         if (settings.batch or plan.batch) < 2:
             raise InputError("This method compares the images of a batch, but the batch has one: give it more.")
         backbone = build(plan.network)
@@ -131,7 +135,7 @@ class PixelGlobal(Method):
         vectors, maps = self.student(torch.cat([a, b]))
         their_vectors, their_maps = self.teacher(torch.cat([a, b]))
         terms = {"global": global_term(self.global_predictor(vectors), their_vectors)}
-        watched = {"global_features": spread(vectors)}
+        watched = {"global_features": spread(vectors)} if self.settings.global_weight else {}
         if maps is not None:
             if isinstance(self.context, Propagation):
                 maps = self.context(maps)
@@ -146,7 +150,8 @@ class PixelGlobal(Method):
 
     def weights(self, step: int) -> dict[str, float]:
         settings = self.settings
-        weights = {"global": 1.0, "watched/spread_of_global_features": 0.0}
+        weights = {"global": settings.global_weight}
+        weights |= {"watched/spread_of_global_features": 0.0} if settings.global_weight else {}
         if settings.alpha:
             weights |= {"pixel": settings.alpha}
             weights |= {"variance": settings.alpha * settings.beta} if self._weighs_variance else {}

@@ -5,7 +5,7 @@ Two networks of different making see the same labelled and unlabelled patches. I
 
 1. Both learn from the labels; where one is confidently wrong and the other is not, a squared error is added.
 2. The winner is the one with the smaller Dice loss on the labels. Its classes are the pseudo-labels.
-3. Both learn the pseudo-labels where at least one of them is sure: where its entropy is low for that class.
+3. Both learn the pseudo-labels where one that says the same is sure: where its entropy is low for that class.
 4. The loser's features of unsure voxels are contrasted with prototypes, the mean features of sure voxels.
 
     winner: L_s + 0.5 L_v + r(t) L_u        loser: the same + λ(t) L_c
@@ -84,7 +84,7 @@ class SSLContrastive(Method):
         contrast: float = 0.1
         """Weight of the contrast, at the end of its ramp over the whole training."""
         form: Literal["softmax", "distance"] = "softmax"
-        temperature: float = 0.1
+        temperature: float = 0.5
         memory: float = 0.99
         """Momentum of the prototypes; 0: those of the batch."""
         most_voxels: int = 4096
@@ -156,7 +156,8 @@ class SSLContrastive(Method):
 
     @torch.no_grad()
     def judge(self, first: Tensor, second: Tensor, winner: int, step: int) -> Unlabelled:
-        """Pseudo-labels, and where they are reliable: where either network's entropy is below its percentile."""
+        """Pseudo-labels, and where they are reliable: where a network that says so is sure, as its entropy is below its
+        percentile. With `or`, which neither of them may say, it counts whether either is sure of anything."""
         s = self.settings
         classes = pseudo_labels(first), pseudo_labels(second)
         target = classes[0] | classes[1] if s.pseudo == "or" else classes[winner]
@@ -165,13 +166,15 @@ class SSLContrastive(Method):
             most_certain(entropy(logits.float().softmax(dim=1)), keep, predicted if s.per_class else None)
             for logits, predicted in zip((first, second), classes, strict=True)
         ]
+        if s.pseudo == "winner":  # a loser that is sure of something else is no witness
+            sure = [one & (predicted == target) for one, predicted in zip(sure, classes, strict=True)]
         return Unlabelled((first, second), winner, target, sure[0] | sure[1])
 
     def contrast(self, feats: tuple[Tensor, Tensor], unlabelled: Unlabelled) -> Tensor:
         """−log P(ŷ_v | v) of the loser's unsure voxels, with P(k | v) = softmax_k(−‖f̂_v − ĉ_k‖² / τ).
 
-        Candidates are unreliable voxels; as many are drawn of each class that the loser predicts. Both networks'
-        prototypes are kept up to date, as either may be the loser of the next step.
+        Candidates are unreliable voxels, not too many of each class that the loser predicts; classes count alike.
+        Both networks' prototypes are kept up to date, as either may be the loser of the next step.
         """
         s, classes = self.settings, self.plan.classes
         target, reliable, loser = unlabelled.target, unlabelled.reliable, unlabelled.loser

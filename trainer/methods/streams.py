@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from SSLSegmentationLib.errors import InputError
@@ -25,16 +25,18 @@ class Streams:
     """Patches of unlabelled cases in a batch; 0: as many again."""
     augmentation: Literal["plan", "crop", "turns"] = "plan"
     """What the plan says; or nothing but where patches are cut; or that with quarter turns and mirrors in the plane."""
+    foreground: float | None = None
+    """Part of the labelled patches that surely show a label, instead of what the plan says; 0: cut anywhere."""
 
     def batches(
         self, plan: Plan, store: Store, split: Split, *, steps: int, seed: int, rank: int = 0, world: int = 1
     ) -> TwoStreamBatches:
-        from trainer.data.augment import CROP_ONLY, FLIPS_AND_TURNS
+        from trainer.data.augment import LOOKS
         from trainer.data.batches import TwoStreamBatches
 
         labelled = self.labelled or plan.batch
         return TwoStreamBatches(
-            plan,
+            plan if self.foreground is None else replace(plan, foreground=self.foreground),
             store,
             split.labelled,
             split.unlabelled,
@@ -43,7 +45,7 @@ class Streams:
             rank=rank,
             world=world,
             per_batch=(labelled, self.unlabelled or labelled),
-            augmentation={"plan": None, "crop": CROP_ONLY, "turns": FLIPS_AND_TURNS}[self.augmentation],
+            augmentation=LOOKS[self.augmentation],
         )
 
 
@@ -81,14 +83,14 @@ def another_making(definition: dict[str, Any]) -> dict[str, Any]:
     if name == "BasicUNet":
         widths = list(definition.get("features", _WIDTHS)[:5])
         return {"_target_": "ResVNet3D", **channels, "widths": widths, "norm": "instance", "dropout": 0.1}
-    if name == "FoldedVNet3D":  # the other looks at every voxel
-        widths = [8, *definition.get("widths", (16, 32, 64, 128))]
-        shared = {key: definition[key] for key in ("norm", "dropout") if key in definition}
-        convolutions = [1, *definition.get("convolutions", (2,) * (len(widths) - 1))]
-        return {"_target_": "VNet3D", **channels, "widths": widths, "convolutions": convolutions, **shared}
+    if name == "FoldedVNet3D":  # narrower and deeper; one that does not fold learns far more slowly
+        widths = [max(4, 3 * width // 4) for width in definition.get("widths", _FOLDED_WIDTHS)]
+        convolutions = [count + 1 for count in definition.get("convolutions", (2,) * len(widths))]
+        return definition | {"widths": widths, "convolutions": convolutions}
     if name == "VNet3D":
         return {"_target_": "ResVNet3D", **channels, "widths": list(definition.get("widths", (16, 32, 64, 128, 256)))}
     return {"_target_": "VNet3D", **channels}
 
 
+_FOLDED_WIDTHS = (16, 32, 64, 128)
 _WIDTHS = (32, 32, 64, 128, 256, 32)  # of MONAI's BasicUNet, if the definition leaves them out

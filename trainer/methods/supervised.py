@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from trainer.data.augment import CROP_ONLY, FLIPS_AND_TURNS
+from trainer.data.augment import LOOKS
 from trainer.data.batches import SupervisedBatches
 from trainer.methods.base import Batch, Method
 from trainer.methods.optimiser import Optimiser, Schedule
@@ -30,6 +30,8 @@ class Settings:
     """Instead of the plan's."""
     augmentation: Literal["plan", "crop", "turns"] = "plan"
     """What the plan says; or nothing but where patches are cut; or that with quarter turns and mirrors in the plane."""
+    foreground: float | None = None
+    """Part of the patches that surely show a label, instead of what the plan says; 0: cut anywhere."""
     batch: int = 0
     """Patches in a step; 0: as many as the plan says."""
     cross_entropy: float = 1.0
@@ -54,7 +56,7 @@ class Supervised(Method):
         cls, plan: Plan, store: Store, split: Split, settings: Any, *, steps: int, seed: int, rank: int, world: int
     ) -> SupervisedBatches:
         return SupervisedBatches(
-            plan,
+            plan if settings.foreground is None else replace(plan, foreground=settings.foreground),
             store,
             split.labelled,
             steps=steps,
@@ -62,7 +64,7 @@ class Supervised(Method):
             rank=rank,
             world=world,
             batch=settings.batch or plan.batch,
-            augmentation={"plan": None, "crop": CROP_ONLY, "turns": FLIPS_AND_TURNS}[settings.augmentation],
+            augmentation=LOOKS[settings.augmentation],
         )
 
     def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:

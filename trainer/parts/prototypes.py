@@ -51,10 +51,11 @@ def draw_voxels(candidates: Tensor, groups: Tensor, most: int) -> Tensor:
 
 
 def prototype_contrast(feat: Tensor, target: Tensor, voxels: Tensor, means: Tensor, seen: Tensor, tau: float) -> Tensor:
-    """mean_v −log P(ŷ_v | v),  P(k | v) = softmax_k( −‖f̂_v − ĉ_k‖² / τ ), hats for vectors of length one.
+    """−log P(ŷ_v | v),  P(k | v) = softmax_k( −‖f̂_v − ĉ_k‖² / τ ), hats for vectors of length one.
 
-    `voxels` are flat indices into feat (U, F, i, j, k) and target (U, i, j, k). Only classes that have a prototype take
-    part; with fewer than two of them there is nothing to contrast.
+    The mean of each class ŷ, and of these the mean: of the background there are many times more unsure voxels than of
+    the others. `voxels` are flat indices into feat (U, F, i, j, k) and target (U, i, j, k). Only classes that have a
+    prototype take part; with fewer than two of them there is nothing to contrast.
     """
     rows, wanted = _rows(feat, voxels), target.flatten()[voxels]
     usable = seen[wanted]
@@ -65,7 +66,10 @@ def prototype_contrast(feat: Tensor, target: Tensor, voxels: Tensor, means: Tens
         prototypes = unit(means.detach())
         nearness = 2 * unit(rows[usable]) @ prototypes.T - prototypes.square().sum(dim=1)
     scores = (nearness / tau).masked_fill(~seen[None], -torch.inf)
-    return torch.nn.functional.cross_entropy(scores, wanted[usable])
+    found = wanted[usable]
+    counts = found.bincount(minlength=len(seen))
+    weights = (1 / counts[found]) / (counts > 0).sum()
+    return (weights * torch.nn.functional.cross_entropy(scores, found, reduction="none")).sum()
 
 
 def prototype_distance(

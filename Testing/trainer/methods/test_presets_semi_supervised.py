@@ -37,6 +37,7 @@ def test_optimiser_length_and_streams_are_the_published_ones(method, preset):
     assert training.steps == 6000
     assert (optimiser.name, optimiser.lr, optimiser.momentum, optimiser.weight_decay) == ("sgd", 0.01, 0.9, 1e-4)
     assert (settings.streams.labelled, settings.streams.unlabelled) == (2, 2)
+    assert settings.streams.foreground == 0, "patches are cut anywhere"
     if method != "cross_pseudo":
         rates = [optimiser.lr * optimiser.schedule(step, 6000) for step in (0, 2499, 2500, 5000)]
         assert rates == pytest.approx([0.01, 0.01, 0.001, 0.0001])
@@ -54,7 +55,9 @@ def test_a_preset_makes_finite_losses_with_small_networks(method, preset):
         assert all(torch.isfinite(term) for term in terms.values())
 
 
-@pytest.mark.parametrize("method", ["mean_teacher", "ua_mt", "cross_pseudo", "ssl_contrastive", "dual_networks"])
+@pytest.mark.parametrize(
+    "method", ["mean_teacher", "ua_mt", "cross_pseudo", "ssl_contrastive", "dual_networks", "dual_ssl"]
+)
 def test_without_a_preset_the_optimiser_is_that_of_supervised_training(method):
     assert load(method)[0].optimiser == load("supervised")[0].optimiser
 

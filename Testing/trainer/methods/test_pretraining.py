@@ -45,6 +45,7 @@ FORMS = [
     ("pixel_global", {}, SIDES),
     ("pixel_global", {}, FLAT_SIDES),
     ("pixel_global", {"alpha": 0.0}, FLAT_SIDES),
+    ("pixel_global", {"global_weight": 0.0}, FLAT_SIDES),
     ("pixel_global", {"context": "propagation", "match": "radius"}, FLAT_SIDES),
     ("pixel_global", {"context": "identity"}, SIDES),
     ("pixel_global", {"weighting": "kendall"}, FLAT_SIDES),

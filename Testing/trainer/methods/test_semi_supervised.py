@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from SSLSegmentationLib.errors import InputError
 from Testing.trainer.methods.tiny import (
     FIRST,
     FLAT,
@@ -89,6 +90,29 @@ def test_contrast_moves_the_features_of_the_loser_alone(name, winner, form, monk
     assert features <= moved
     assert all(parameter.startswith(f"peers.network.{_side(loser)}") for parameter in moved)
     assert not any(".classifier." in parameter for parameter in moved)
+
+
+def test_as_released_every_term_moves_what_it_is_for():
+    method = warmed_up(make("dual_networks", tiny_plan(2), pseudo="or", form="distance", keep=0.3, per_class=False))
+    for own, kernels in networks(method).items():
+        assert kernels <= gradients_of(method, tiny_batch(2), f"pseudo_{own}")
+
+
+def test_on_all_patches_the_correction_looks_at_labelled_ones_as_well(monkeypatch):
+    same = {}
+    for where in ("unlabelled", "all"):
+        method, found = make("dual_networks", rectified_on=where), []
+        let_win(method, 0, monkeypatch)
+        for shift in (0.0, 1.0):
+            batch = tiny_batch()
+            batch["image"][:2] += shift * torch.randn(
+                batch["image"][:2].shape, generator=torch.Generator().manual_seed(1)
+            )
+            torch.manual_seed(0)
+            found.append(method.terms(batch, 50)["rectified"])
+        same[where] = torch.equal(*found)
+        assert networks(method)["b"] <= gradients_of(method, tiny_batch(), "rectified")
+    assert same == {"unlabelled": True, "all": False}
 
 
 @pytest.mark.parametrize("winner", [0, 1])
@@ -324,20 +348,21 @@ def test_the_winner_is_the_one_with_the_smaller_dice_loss_and_its_classes_are_th
     torch.testing.assert_close(swapped["pseudo_a"], terms["pseudo_b"])
 
 
-def test_reliable_voxels_are_those_that_either_network_is_sure_of_and_in_the_end_all():
+def test_reliable_voxels_are_those_that_one_is_sure_of_who_says_the_same_and_in_the_end_all():
     method = make("ssl_contrastive", tiny_plan(2), keep=0.2, keep_at_end=1.0, per_class=False)
     first, second = torch.randn(2, 2, 8, 8, 8), torch.randn(2, 2, 8, 8, 8)
     sure = [entropy(logits.softmax(1)) for logits in (first, second)]
     expected = [doubt <= doubt.flatten().sort().values[int(0.2 * 1024)] for doubt in sure]
     reliable = method.judge(first, second, 0, 0).reliable
-    assert torch.equal(reliable, expected[0] | expected[1])
+    alike = first.argmax(1) == second.argmax(1)
+    assert torch.equal(reliable, expected[0] | (expected[1] & alike))
     assert 0.2 < reliable.float().mean() < 0.4
+    either = make("ssl_contrastive", tiny_plan(2), keep=0.2, per_class=False, pseudo="or")
+    assert torch.equal(either.judge(first, second, 0, 0).reliable, expected[0] | expected[1])
     assert method.judge(first, second, 0, 100).reliable.all()
 
 
 def test_foreground_of_either_is_for_one_class_alone():
-    from SSLSegmentationLib.errors import InputError
-
     with pytest.raises(InputError, match="one foreground class, but there are 2"):
         make("ssl_contrastive", pseudo="or")
     method = make("ssl_contrastive", tiny_plan(2), pseudo="or")
@@ -374,6 +399,21 @@ def test_weights_to_start_from_reach_the_learner_and_its_teacher(name):
     assert all((parameter == 0.25).all() for parameter in method.parameters())
 
 
+def test_two_networks_of_one_making_do_not_both_begin_as_the_same():
+    method = make("cross_pseudo", second=FIRST)
+    one = Source("the run one", dict(method.peers.network.first.state_dict()))
+    with pytest.raises(InputError, match="Both networks would begin as the run one"):
+        start_from(method, one)
+    encoder = {name: tensor for name, tensor in one.state.items() if not name.startswith(("decoder", "classifier"))}
+    assert "new are first.decoder" in start_from(method, Source("a pre-training", encoder))
+
+
+def test_what_a_network_of_another_making_does_not_get_is_named():
+    method = make("ssl_contrastive")
+    said = start_from(method, Source("a V-Net", dict(method.peers.network.first.state_dict())))
+    assert "new are second." in said
+
+
 @pytest.mark.parametrize("name", CONTRASTIVE)
 def test_without_a_second_network_one_of_another_making_is_chosen(name):
     plan = tiny_plan(3, {"_target_": "BasicUNet", "features": [4, 4, 4, 4, 4, 4]})
@@ -382,6 +422,10 @@ def test_without_a_second_network_one_of_another_making_is_chosen(name):
     assert method.peers.second.definition["_target_"] == "ResVNet3D"
     flat = tiny_method(name, tiny_plan(3, {"_target_": "SliceUNet", "widths": [4, 4, 4, 4, 4]}, (32, 32, 1)))
     assert flat.peers.second.definition["_target_"] == "SliceBasicUNet"
+    folded = {"_target_": "FoldedVNet3D", "widths": [8, 16], "convolutions": [1, 1], "feat": 4, "dropout": 0.1}
+    other = tiny_method(name, tiny_plan(3, folded)).peers.second.definition
+    assert (other["_target_"], other["widths"], other["convolutions"]) == ("FoldedVNet3D", [6, 12], [2, 2])
+    assert other["feat"] == 4
 
 
 def test_the_weights_rise_as_published():

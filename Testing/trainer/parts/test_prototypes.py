@@ -81,7 +81,9 @@ def test_contrast_is_the_formula(scene):
     rows = torch.nn.functional.normalize(feat.movedim(1, -1).reshape(-1, 3)[voxels])
     prototypes = torch.nn.functional.normalize(means)
     scores = -(torch.cdist(rows, prototypes) ** 2) / 0.1
-    expected = torch.nn.functional.cross_entropy(scores, target.flatten()[voxels])
+    wanted = target.flatten()[voxels]
+    losses = torch.nn.functional.cross_entropy(scores, wanted, reduction="none")
+    expected = torch.stack([losses[wanted == c].mean() for c in (0, 1)]).mean()
     ours = prototype_contrast(feat, target, voxels, means, torch.ones(2, dtype=torch.bool), 0.1)
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
@@ -99,6 +101,17 @@ def test_descending_the_contrast_brings_voxels_to_their_class(scene):
     assert ((rows @ means.T).argmax(1) == target.flatten()[voxels]).float().mean() > 0.95
     untouched = (~where).flatten()
     assert torch.equal(feat.movedim(1, -1).reshape(-1, 3)[untouched], scene[0].movedim(1, -1).reshape(-1, 3)[untouched])
+
+
+def test_a_class_of_a_few_voxels_counts_as_much_as_one_of_many(scene):
+    feat, target, where = scene
+    voxels = where.flatten().nonzero()[:, 0]
+    few = target.flatten()[voxels] == 1
+    kept = torch.cat([voxels[~few], voxels[few][:2]])
+    means, seen = torch.randn(2, 3, generator=torch.Generator().manual_seed(1)), torch.ones(2, dtype=torch.bool)
+    alone = [prototype_contrast(feat, target, part, means, seen, 0.5) for part in (kept[:-2], kept[-2:])]
+    both = prototype_contrast(feat, target, kept, means, seen, 0.5)
+    torch.testing.assert_close(both, torch.stack(alone).mean())
 
 
 @pytest.mark.parametrize("seen", [[False, False], [True, False]])
