@@ -133,13 +133,14 @@ def _answers(run: Run, files: Sequence[CaseFiles], device: str, tick: Tick) -> l
 
 
 def _called(run: Run) -> str:
-    """The method, and the pre-training it began with, which decides as much."""
+    """The method, and what decides as much: the pre-training it began with, and averaged weights."""
+    name = run.recipe.method + (", averaged" if run.recipe.training.average else "")
     start = Path(run.recipe.start) if run.recipe.start else None
     if start is None or not (start / SETTINGS).is_file():
-        return run.recipe.method
+        return name
     before = Run(start).recipe
     preset = "" if before.preset == "default" else f" ({before.preset})"
-    return f"{before.method}{preset} then {run.recipe.method}"
+    return f"{before.method}{preset} then {name}"
 
 
 def _rows(

@@ -30,6 +30,8 @@ class Way:
     preset: str = "default"
     pretraining: str = ""
     pretraining_preset: str = "default"
+    changes: tuple[str, ...] = ()
+    """Of the settings, as --set takes them."""
     flat: bool = False
     """On slices, by the plan for these."""
     seen_labels: bool = False
