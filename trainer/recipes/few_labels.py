@@ -22,6 +22,8 @@ from trainer.report import lines_of, markdown, read_run
 
 BATCH = 2
 """Of patches; more steps teach more than larger ones in the same time."""
+PRETRAINING_BATCH = 8
+"""Larger, because contrast needs others to tell an image from."""
 SLOWED = ("encoder_rate=0.1",)
 """What was pre-trained moves at a tenth of the rate for the first tenth of the steps."""
 
@@ -94,7 +96,8 @@ class Study:
             split = ("--split", self._split_of(labelled, seed)) if way.seen_labels else held_back
             method = ("--method", way.pretraining, "--preset", way.pretraining_preset)
             before = self.out / "pretrained" / f"{what}{way.name}-{seed}"
-            start = ("--from", run(before, "pretrain", work, *method, *split, *same))
+            batch = () if way.flat else ("--set", f"batch={PRETRAINING_BATCH}")
+            start = ("--from", run(before, "pretrain", work, *method, *split, *same, *batch))
         method = ("--method", way.method, "--preset", way.preset)
         folder = self.out / "runs" / name
         changes = [word for change in way.changes for word in ("--set", change)]
