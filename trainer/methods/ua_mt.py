@@ -6,13 +6,14 @@ mean opinion is above a threshold, which rises while it learns, the student is l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainer.methods.mean_teacher import MeanTeacher
 from trainer.parts.consistency import squared_difference
 from trainer.parts.schedules import sigmoid_ramp
-from trainer.parts.uncertainty import entropy, entropy_threshold, mean_of_passes
+from trainer.parts.uncertainty import entropy, mean_of_passes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,10 +25,11 @@ class UncertaintyAwareMeanTeacher(MeanTeacher):
         passes: int = 8
         """How often the teacher looks."""
         certainty: float = 0.75
-        """The entropy, as a part of the largest there can be, below which it is followed at first; later always."""
+        """The entropy below which it is followed at first, as a part of that of a voxel torn between two classes; the
+        part rises to 1. With more classes a voxel can be in greater doubt, and is left alone to the end."""
 
     def consistency(self, logits: Tensor, image: Tensor, step: int) -> Tensor:
-        """Σ M Σ_c (p − q)² / (C Σ M), with M = [H(q̄) < (0.75 + 0.25 · ramp(t)) · log C] and q̄ the mean of 8 passes.
+        """Σ M Σ_c (p − q)² / (C Σ M), with M = [H(q̄) < (0.75 + 0.25 · ramp(t)) · log 2] and q̄ the mean of 8 passes.
 
         As in the published code, the student follows one pass of the teacher (q), and q̄ only tells where.
         """
@@ -35,4 +37,4 @@ class UncertaintyAwareMeanTeacher(MeanTeacher):
         target = mean_of_passes(self.teacher, image, 1, s.noise)
         doubt = entropy(mean_of_passes(self.teacher, image, s.passes, s.noise))
         part = s.certainty + (1 - s.certainty) * sigmoid_ramp(step, self.steps)
-        return squared_difference(logits, target, doubt < entropy_threshold(part, logits.shape[1]))
+        return squared_difference(logits, target, doubt < part * math.log(2))

@@ -53,11 +53,6 @@ def noisy(image: Tensor, deviation: float) -> Tensor:
     return image + noise.clamp_(-2 * deviation, 2 * deviation)
 
 
-def entropy_threshold(certainty: float, classes: int) -> float:
-    """The entropy below which a voxel counts as certain: a part of the largest that there can be."""
-    return certainty * math.log(classes)
-
-
 def _confident_foreground(p: Tensor, confidence: float) -> Tensor:
     """The likeliest class where its probability reaches `confidence`, else the background."""
     highest, chosen = p.detach().max(dim=1)

@@ -26,7 +26,7 @@ from trainer.transfer import Source, start_from
 PAIR = {"first": FIRST, "second": SECOND}
 SETTINGS = {
     "mean_teacher": {},
-    "ua_mt": {"certainty": 1.0},
+    "ua_mt": {"certainty": 2.0},
     "cross_pseudo": PAIR,
     "ssl_contrastive": PAIR | {"most_voxels": 64},
     "dual_networks": PAIR | {"most_voxels": 64},
@@ -332,6 +332,16 @@ def test_ua_mt_follows_the_teacher_only_where_it_is_sure():
     method = warmed_up(make("ua_mt", certainty=0.0))
     assert entropy(method.teacher(tiny_batch()["image"]).softmax(1)).min() > 0.01
     assert gradients_of(method, tiny_batch(), "consistency", step=0) == set()
+
+
+@pytest.mark.parametrize(("p", "followed"), [((0.9, 0.1, 0.0), True), ((0.5, 0.5, 0.0), False)])
+def test_ua_mt_leaves_a_voxel_alone_that_is_torn_between_two_classes(p, followed, monkeypatch):
+    method = make("ua_mt", certainty=0.75)
+    opinion = torch.tensor(p).view(1, 3, 1, 1, 1).expand(2, 3, 8, 8, 8)
+    monkeypatch.setattr("trainer.methods.ua_mt.mean_of_passes", lambda *_: opinion)
+    batch = tiny_batch()
+    found = method.consistency(torch.zeros(2, 3, 8, 8, 8), batch["image"][2:], step=0)
+    assert (found > 0) == followed
 
 
 def test_the_winner_is_the_one_with_the_smaller_dice_loss_and_its_classes_are_the_pseudo_labels():

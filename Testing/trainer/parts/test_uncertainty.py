@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from trainer.parts.uncertainty import (
     confident_disagreement,
     entropy,
-    entropy_threshold,
     mean_of_passes,
     most_certain,
     noisy,
@@ -24,7 +23,6 @@ def test_entropy_is_zero_where_sure_and_largest_where_all_is_alike():
     p[0, 2, 0] = 1.0
     p[0, :, 1] = 0.25
     torch.testing.assert_close(entropy(p).flatten(), torch.tensor([0.0, math.log(4)]))
-    assert entropy_threshold(0.75, 2) == pytest.approx(0.75 * math.log(2))
 
 
 @given(keep=st.floats(0.01, 0.99), seed=st.integers(0, 100))
