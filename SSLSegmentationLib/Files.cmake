@@ -87,6 +87,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/models/__init__.py
   SSLSegmentationLib/models/archive.py
   SSLSegmentationLib/models/bundle.py
+  SSLSegmentationLib/models/card.py
   SSLSegmentationLib/models/catalogue.py
   SSLSegmentationLib/models/configs.py
   SSLSegmentationLib/models/download.py

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SSLSegmentationLib.errors import InputError
+from SSLSegmentationLib.models.card import card
 from SSLSegmentationLib.models.networks import check_network
 from SSLSegmentationLib.models.package import ModelPackage
 from SSLSegmentationLib.models.read import FORMAT, METADATA, check_package, read_package
@@ -121,45 +122,6 @@ def _metadata(package: ModelPackage) -> dict[str, Any]:
         },
         "sslsegmentation": {"format": FORMAT, **own, "members": members},
     }
-
-
-def card(package: ModelPackage) -> str:
-    """The model card: what a person should know before using the package."""
-    steps, doubt = package.preprocessing, package.uncertainty
-    spacing = " × ".join(f"{size:g}" for size in steps.spacing) + " mm" if steps.spacing else "that of the scan"
-    lines = [
-        f"# {package.title}",
-        "",
-        "Research use, not a medical device.",
-        *(["", package.description] if package.description else []),
-        "",
-        f"- Scans: {package.modality or 'any modality'}, turned to {steps.orientation}, spacing {spacing}",
-        f"- Network: {package.network['_target_']}, patches of {' × '.join(map(str, package.sliding.patch))} voxels"
-        + (f", {len(package.weights)} members" if len(package.weights) > 1 else ""),
-        f"- Uncertainty: {doubt.source}, temperature {doubt.temperature:g}",
-        f"- Version {package.version or 'not given'}, licence {package.licence or 'see LICENSE'}",
-        "",
-        "## Labels",
-        "",
-        "| value | name |",
-        "|---|---|",
-        *(f"| {label.value} | {label.name.replace('|', '/')} |" for label in package.labels),
-    ]
-    for title, table in (("Training", package.training), ("Scores", package.scores)):
-        if table:
-            lines += ["", f"## {title}", "", *_bullets(table)]
-    return "\n".join(lines) + "\n"
-
-
-def _bullets(table: dict[str, Any], indent: str = "") -> list[str]:
-    lines = []
-    for name, value in table.items():
-        if isinstance(value, dict):
-            lines += [f"{indent}- {name}:", *_bullets(value, indent + "  ")]
-        else:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            lines.append(f"{indent}- {name}: {shown}")
-    return lines
 
 
 def _plain(value: Any) -> Any:

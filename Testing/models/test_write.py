@@ -122,7 +122,7 @@ def test_the_card_and_the_licence_say_what_a_person_should_know(tmp_path):
     text = (tmp_path / "p/docs/README.md").read_text()
     for words in (
         *("# Two organs", "Research use, not a medical device", "Finds organs", "1.5 × 1.5 × 2 mm"),
-        *("| 2 | spleen |", "- data: 24 cases", "  - liver: 0.95", "Apache-2.0"),
+        *("| 2 | spleen |", "- data: 24 cases", "### dice", "- liver: 0.95", "Apache-2.0"),
     ):
         assert words in text
     assert (tmp_path / "p/LICENSE").read_text() == LICENCE
