@@ -85,6 +85,7 @@ set(LIBRARY_PYTHON_SCRIPTS
   SSLSegmentationLib/io/write.py
   SSLSegmentationLib/labels.py
   SSLSegmentationLib/models/__init__.py
+  SSLSegmentationLib/models/adding.py
   SSLSegmentationLib/models/archive.py
   SSLSegmentationLib/models/bundle.py
   SSLSegmentationLib/models/card.py

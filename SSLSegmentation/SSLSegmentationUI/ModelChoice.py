@@ -97,7 +97,7 @@ class ModelChoice:
 
     def _get(self) -> None:
         model = self.model
-        if model is not None and _consents(model):
+        if model is not None and consents(model, _("{title} will be downloaded ({size}).")):
             self._models.get(model)
 
     def _delete(self) -> None:
@@ -109,14 +109,14 @@ class ModelChoice:
             self._models.delete(model)
 
 
-def _consents(model: Model) -> bool:
-    """The licence is shown before anything is downloaded."""
+def consents(model: Model, what: str) -> bool:
+    """The licence is shown before anything is downloaded or copied."""
     about = [
-        _("{title} will be downloaded ({size}).").format(title=model.title, size=size(model.bytes) or "?"),
+        what.format(title=model.title, size=size(model.bytes) or "?"),
         _("Licence: {licence}.").format(licence=model.licence),
         model.licenceNote,
         model.licenceLink,
-        _("By downloading it you accept this licence."),
+        _("By going on you accept this licence."),
     ]
     return slicer.util.confirmOkCancelDisplay("\n\n".join(filter(None, about)), windowTitle=_("Licence of a model"))
 
@@ -141,4 +141,4 @@ def _noDownload(model: Model | None) -> str:
     if model is None or model.downloadable:
         return ""
     page = model.page or _("its authors")
-    return _("It cannot be downloaded from here: get it from {page}, then use sslseg models add.").format(page=page)
+    return _("It cannot be downloaded from here: get it from {page}, then add it under Advanced.").format(page=page)

@@ -27,6 +27,6 @@ class ModelSection:
         """`obstacle` is what keeps the scan from being segmented, `busy` that something runs."""
         self.choice.update(busy)
         # Before the engine runs its models are not known; the click starts it.
-        missing = _("There is no model: add one with sslseg models add.")
+        missing = _("There is no model: add one under Advanced.")
         none = missing if self._models.known and not self._models.thatSegment else ""
         allow(self._ui.segmentButton, firstOf(obstacle, none, self.choice.obstacle()))

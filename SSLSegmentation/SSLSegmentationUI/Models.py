@@ -12,6 +12,7 @@ from SSLSegmentationLib.engine import calls
 from SSLSegmentationUI import Job
 from SSLSegmentationUI.Engine import Engine
 from SSLSegmentationUI.Errand import Errand
+from SSLSegmentationUI.Program import running
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,27 @@ class Models:
             yield from Job.follow(self._engine, state, progress)
 
         self._run("Get", steps, lambda _: self.ask())
+
+    def add(self, path: str, consents: Callable[[Model], bool], added: Callable[[list[str]], None]) -> None:
+        """Copy a model from a file; `consents` asks for the licence of one that the catalogue knows."""
+
+        def take(*more: str) -> None:
+            self._run("Add", lambda progress: steps(progress, *more), done)
+
+        def steps(progress: Job.Progress, *more: str) -> Generator[Any, Any, Any]:
+            progress("Copying", 0.0)
+            return (yield running("main", "SSLSegmentationLib.models.adding", [path, *more]))
+
+        def done(answer: dict[str, Any]) -> None:
+            model = self.find(str(answer.get("accept")))
+            if model is not None:
+                if consents(model):
+                    take("accepted")
+                return
+            self.ask()
+            added(list(answer.get("added", ())))
+
+        take()
 
     def delete(self, model: Model) -> None:
         self._run("Delete", lambda progress: self._engine.ask(calls.remove_model(model.id)), lambda _: self.ask())

@@ -58,7 +58,7 @@ class Panel:
         self.export = ExportSection(ui, work, lambda: self.doubt.volume, self.updateSoon)
         self.workList = WorkListSection(ui, work, self.export, self._useCase)
         self.status = StatusSection(ui, work, self._nextStep, work.cancel)
-        self.advanced = AdvancedSection(ui, work.engine, self._move, self._setUp)
+        self.advanced = AdvancedSection(ui, work, models, self._move, self._setUp)
         ui.setupButton.connect("clicked()", self._setUp)
         ui.paintedButton.connect("clicked()", self._usePainted)
         ui.refineButton.connect("clicked()", self._refine)

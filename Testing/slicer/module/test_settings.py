@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import slicer
 
 from SSLSegmentationLib.engine import calls
 from SSLSegmentationLib.engine.launch import LocalEngine
+from SSLSegmentationLib.resources import resource
 from Testing.engine.test_serve import serving
 from Testing.slicer.module.bench import LIVER, PATIENCE, Bench, middle_of, phantom
 
@@ -189,6 +191,35 @@ def test_the_token_is_not_in_the_scene(elsewhere: Bench, tmp_path: Path) -> None
     path = tmp_path / "scene.mrml"
     assert slicer.util.saveScene(str(path))
     assert "a-secret-of-some-length" not in path.read_text("utf-8")
+
+
+def test_a_model_of_ones_own_is_added_from_a_file_and_can_be_chosen(bench: Bench, tmp_path: Path) -> None:
+    package = shutil.copytree(resource("Models/hippocampus-mr"), tmp_path / "own")
+    metadata = package / "configs" / "metadata.json"
+    said = json.loads(metadata.read_text("utf-8"))
+    said["name"], said["sslsegmentation"]["id"] = "Hippocampus of our own", "own"
+    metadata.write_text(json.dumps(said), "utf-8")
+    bench.load(phantom()[0])
+    bench.app.wait_until(lambda: bench.panel.models.known, PATIENCE)
+    bench.ui.advancedSection.collapsed = False
+    assert not bench.ui.addModelButton.enabled
+    assert "Choose the file" in bench.ui.addModelButton.toolTip
+    bench.ui.addModelPathEdit.currentPath = str(package / "LICENSE")
+    bench.app.turn(5)
+    bench.app.click(bench.ui.addModelButton)
+    wait_for_error(bench)
+    assert "none of the weights files" in bench.ui.messageLabel.text
+
+    bench.ui.addModelPathEdit.currentPath = str(metadata)
+    bench.app.click(bench.ui.addModelButton)
+    bench.wait_idle()
+    assert bench.ui.messageLabel.text.startswith("Hippocampus of our own can be chosen now.")
+    bench.picture("own-model")
+    bench.app.wait_until(lambda: bench.panel.models.find("own") is not None, PATIENCE)
+    bench.app.turn(5)
+    bench.app.choose(bench.ui.modelSelector, "Hippocampus of our own")
+    assert bench.ui.segmentButton.enabled
+    assert bench.ui.deleteModelButton.visible
 
 
 def test_what_is_missing_is_installed_after_asking(
