@@ -18,11 +18,17 @@ Allowed = Callable[[str, int], np.ndarray]
 Known = Mapping[int, Mapping[str, np.ndarray]]
 
 _SURELY = 20.0
+_SURE = 6.0  # more than this a model may not say: it is never so sure that nothing else would count
 _LARGE = 200  # pixels
 
 
 class HandedOn:
-    """Each slice's mask is, with a box around it, the prompt for the next slice."""
+    """Each slice's mask is, with a box around it, the prompt for the next slice; what is seen there counts as well.
+
+    A model that sees one slice does not know what the segment looked like where it was drawn, and drifts. Its logits,
+    twice the odds of the grey values, and half of what is known of the place together are far better than the model or
+    the grey values alone: docs/models.md has figures.
+    """
 
     def __init__(self, model: Promptable, allowed: Allowed) -> None:
         self._model = model
@@ -32,16 +38,18 @@ class HandedOn:
         self, picture: Callable[[int], np.ndarray], order: Sequence[int], known: Known, tick: Tick = silent
     ) -> Iterator[tuple[int, dict[str, Answer]]]:
         last = nearest(known, order[0]) if order else {}
+        looks = {segment: _looks(picture, known, segment) for segment in last}
         for n in order:
             present = {segment: mask for segment, mask in last.items() if mask.any()}
-            found = {}
+            found = {segment: _nothing(mask.shape) for segment, mask in last.items()}
             if present:
-                embedding = self._model.encode(picture(n), tick)
+                seen = picture(n)
+                embedding = self._model.encode(seen, tick)
                 asked = [PixelPrompts(box=grown(tight(mask), mask.shape), mask=mask) for mask in present.values()]
-                found = dict(zip(present, self._model.decode(embedding, asked, tick), strict=True))
-            for segment, mask in last.items():
-                if segment not in found:
-                    found[segment] = _nothing(mask.shape)
+                smooth = _smooth(seen)
+                for segment, answer in zip(present, self._model.decode(embedding, asked, tick), strict=True):
+                    told = np.clip(answer.logits, -_SURE, _SURE) + 2.0 * _likeness(smooth, looks[segment])
+                    found[segment] = Answer(_placed(told, last[segment], prior=0.5, farthest=2.0), answer.score)
             last = {segment: found[segment].mask & self._allowed(segment, n) for segment in last}
             yield n, found
 
@@ -83,18 +91,32 @@ class GreyValues:
 
 def _followed(seen: np.ndarray, last: np.ndarray, looks: _Looks) -> Answer:
     """The segment on a picture, given where it was on the one before."""
-    from scipy.ndimage import binary_opening, gaussian_filter, label
-
     if not last.any():
         return _nothing(last.shape)
+    likeness = _likeness(seen, looks)
+    logits = _placed(likeness, last, prior=1.0, farthest=1.0)
+    mask = logits > 0
+    if not mask.any():
+        return _nothing(last.shape)
+    return Answer(logits, _score(seen, mask, likeness, looks))
+
+
+def _likeness(seen: np.ndarray, looks: _Looks) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(looks.odds[seen], 0.7)
+
+
+def _placed(evidence: np.ndarray, last: np.ndarray, *, prior: float, farthest: float) -> np.ndarray:
+    """Logits of what is seen on a slice and of where the segment was on the one before."""
+    from scipy.ndimage import binary_opening, label
+
     # Where it was counts as much as how it looks: an outline that moves has to be paid for by what is seen. How far it
     # may move goes with its size, or a vessel could become an organ within a few slices.
     reach = float(np.clip(0.3 * np.sqrt(last.sum() / np.pi), 1.5, 6.0))
     distance = inside_distance(last)
-    prior = np.clip(distance, -2 * reach, 2 * reach) * (3.0 / reach)
-    likeness = gaussian_filter(looks.odds[seen], 0.7)
-    logits = (likeness + prior).astype(np.float32)
-    logits[distance < -reach] = -_SURELY
+    logits = (evidence + prior * np.clip(distance, -2 * reach, 2 * reach) * (3.0 / reach)).astype(np.float32)
+    logits[distance < -farthest * reach] = -_SURELY
     # Bridges of one or two pixels are vessels and partial volumes, over which a large segment would creep.
     if last.sum() > _LARGE:
         logits[(logits > 0) & ~binary_opening(logits > 0, iterations=2)] = -0.5
@@ -104,10 +126,7 @@ def _followed(seen: np.ndarray, last: np.ndarray, looks: _Looks) -> Answer:
     met = np.bincount(parts[last], minlength=len(sizes)) >= 0.25 * sizes
     met[0] = False
     logits[(logits > 0) & ~met[parts]] = -1.0
-    mask = logits > 0
-    if not mask.any():
-        return _nothing(last.shape)
-    return Answer(logits, _score(seen, mask, likeness, looks))
+    return logits
 
 
 def _score(seen: np.ndarray, mask: np.ndarray, likeness: np.ndarray, looks: _Looks) -> float:

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import binary_dilation
 
 from SSLSegmentationLib.prompting.between import between, inside_distance
 from SSLSegmentationLib.prompting.crops import Crop, around, larger, near_border
+from SSLSegmentationLib.prompting.protocol import PixelPrompts
+from SSLSegmentationLib.prompting.robot import dice
 from SSLSegmentationLib.prompting.spreaders import GreyValues, HandedOn
 from SSLSegmentationLib.prompting.stopping import DOUBTFUL, ENDED, LEAKED, LIMIT, NEVER, StopRule, Watch
 from Testing.prompting.fake import Bright
@@ -159,3 +162,23 @@ def test_a_mask_is_handed_on_with_a_box_around_it_and_not_where_it_may_not_go() 
     assert not (model.asked[1].mask & ~left_half("a", 5)).any()
     assert not found[6]["b"].mask.any()
     assert found[6]["b"].score == 0
+
+
+class Creeping(Bright):
+    """Finds a little more than it was shown, whatever is seen."""
+
+    def _mask(self, picture: np.ndarray, prompts: PixelPrompts) -> np.ndarray:
+        return binary_dilation(prompts.mask, iterations=2)
+
+
+def test_a_model_that_creeps_outwards_is_held_back_by_what_is_seen() -> None:
+    picture = np.where(disc(12), 200, 60).astype(np.uint8)
+    found = dict(HandedOn(Creeping(), free).spread(lambda n: picture, range(1, 15), {0: {"a": disc(12)}}))
+    assert dice(found[14]["a"].mask, disc(12)) > 0.95
+
+
+def test_a_model_that_loses_sight_of_a_segment_is_believed() -> None:
+    picture = np.where(disc(12), 200, 60).astype(np.uint8)
+    blind = Bright(threshold=255, score=0.0)
+    found = dict(HandedOn(blind, free).spread(lambda n: picture, range(1, 5), {0: {"a": disc(12)}}))
+    assert {answer["a"].score for answer in found.values()} == {0.0}, "so that following ends"

@@ -32,7 +32,7 @@ HELD_ABDOMENS, HIPPOCAMPI, HELD_HIPPOCAMPI = 4, 20, 10
 
 POINTING = ("sampling.ended=0",)
 """First it learns what clicks and boxes mean,"""
-FOLLOWING = ("beginnings=[0.2, 0.15, 0.5, 0.15]", "sampling.ended=0.15", "start_share=0.5")
+FOLLOWING = ("beginnings=[0.2, 0.15, 0.5, 0.15]", "sampling.ended=0.15", "start_share=0.25")
 """then to follow from slice to slice, and to stop where something ends. With 0.06 it hardly ever stopped; with
 0.25, and fewer that go on, it gave up after one or two slices. It forgets some of what clicks mean meanwhile; the mean
 of the weights before and after has both."""
