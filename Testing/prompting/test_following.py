@@ -174,7 +174,7 @@ class Creeping(Bright):
 def test_a_model_that_creeps_outwards_is_held_back_by_what_is_seen() -> None:
     picture = np.where(disc(12), 200, 60).astype(np.uint8)
     found = dict(HandedOn(Creeping(), free).spread(lambda n: picture, range(1, 15), {0: {"a": disc(12)}}))
-    assert dice(found[14]["a"].mask, disc(12)) > 0.95
+    assert dice(found[14]["a"].mask, disc(12)) > 0.9, "at most a pixel too far, and not 28"
 
 
 def test_a_model_that_loses_sight_of_a_segment_is_believed() -> None:
