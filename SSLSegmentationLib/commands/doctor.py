@@ -134,7 +134,7 @@ def _extras() -> list[Finding]:
     for extra, modules in EXTRAS.items():
         missing = [module for module in modules if find_spec(module) is None]
         state = f"missing: {', '.join(missing)}" if missing else "installed"
-        remedy = f'pip install "sslsegmentation[{extra}]"' if missing else ""
+        remedy = f'pip install ".[{extra}]" in a checkout of the program' if missing else ""
         findings.append(Finding(f"Extra {extra}", state, not missing, remedy, needed=False))
     return findings
 

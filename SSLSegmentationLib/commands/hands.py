@@ -124,7 +124,7 @@ def by_ray(scans: Sequence[Scan], assignment: Assignment, address: str) -> Itera
         from ray.util import ActorPool
     except ImportError as error:
         raise InputError(
-            'Ray is not installed: `pip install "sslsegmentation[cluster]"`, or leave out --ray.'
+            'Ray is not installed: `pip install ".[cluster]"` in a checkout, or leave out --ray.'
         ) from error
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anybody about what runs here

@@ -36,7 +36,7 @@ def serve(
 
     missing = [package for package in ("fastapi", "uvicorn") if importlib.util.find_spec(package) is None]
     if missing:
-        raise InputError(f'{missing[0]} is not installed: pip install "sslsegmentation[engine]".')
+        raise InputError(f'{missing[0]} is not installed: pip install ".[engine]" in a checkout of the program.')
     from SSLSegmentationLib.engine.keeper import Keeper
     from SSLSegmentationLib.engine.serve import Address, serve
 

@@ -105,7 +105,7 @@ def _load(weights: Weights, device: str) -> Promptable:
     if find_spec(kind.module) is None:
         raise InputError(
             f"{weights.name} needs {kind.module}, which is not installed: "
-            'install it with pip install "sslsegmentation[prompting]".'
+            'install it with pip install ".[prompting]" in a checkout of the program.'
         )
     need, room = _ROOM * weights.path.stat().st_size, free_bytes("cpu")
     if need > room:
