@@ -29,7 +29,6 @@ from SSLSegmentationLib.report.report import build_report, write_report
 from SSLSegmentationLib.report.sheet import write_sheet
 from SSLSegmentationLib.volume import Volume
 
-FILES = (SEGMENTATION, UNCERTAINTY, SHEET, REPORT)
 NO_MODEL = "none"
 
 PROMPTABLE = typer.Option(

@@ -42,7 +42,7 @@ def prompt(
 
     For research use, not a medical device.
     """
-    from SSLSegmentationLib.commands.results import prepare_folder
+    from SSLSegmentationLib.commands.results import RESULTS, prepare_folder
     from SSLSegmentationLib.io.read import read_volume
     from SSLSegmentationLib.prompting.ask import ask
     from SSLSegmentationLib.prompting.grow import grow
@@ -51,7 +51,7 @@ def prompt(
     prompts = [*(_point(text) for text in point or ()), *(_box(text) for text in box or ())]
     if not prompts:
         raise InputError("There is nothing to start from: give at least one --point or --box.")
-    prepare_folder(out, corrected.FILES, overwrite)
+    prepare_folder(out, RESULTS, overwrite)
     network = corrected.promptable(model, device)
     remarks = []
     with progress_bar(not quiet) as tick:

@@ -57,11 +57,11 @@ def propagate(
 
     For research use, not a medical device.
     """
-    from SSLSegmentationLib.commands.results import prepare_folder
+    from SSLSegmentationLib.commands.results import RESULTS, prepare_folder
     from SSLSegmentationLib.io.read import read_volume
     from SSLSegmentationLib.prompting import propagate as following
 
-    prepare_folder(out, corrected.FILES, overwrite)
+    prepare_folder(out, RESULTS, overwrite)
     network = corrected.promptable(model, device)
     with progress_bar(not quiet) as tick:
         tick("Reading", 0.0)

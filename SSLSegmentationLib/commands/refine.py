@@ -38,11 +38,11 @@ def refine(
 
     For research use, not a medical device.
     """
-    from SSLSegmentationLib.commands.results import prepare_folder
+    from SSLSegmentationLib.commands.results import RESULTS, prepare_folder
     from SSLSegmentationLib.io.read import read_volume
     from SSLSegmentationLib.prompting import refine as refining
 
-    prepare_folder(out, corrected.FILES, overwrite)
+    prepare_folder(out, RESULTS, overwrite)
     network = corrected.promptable(model, device)
     if network is None:
         raise InputError(

@@ -24,6 +24,8 @@ from SSLSegmentationLib.volume import Volume
 
 SEGMENTATION, UNCERTAINTY, SHEET, REPORT = "segmentation.seg.nrrd", "uncertainty.nii.gz", "sheet.png", "report.json"
 DISAGREEMENT = "disagreement.nii.gz"
+RESULTS = (SEGMENTATION, UNCERTAINTY, DISAGREEMENT, SHEET, REPORT)
+"""Whatever a result may consist of."""
 
 _LISTED_REGIONS = 20
 
@@ -95,7 +97,8 @@ def _remarks(volume: Volume, package: ModelPackage, found: Segmentation) -> list
 def together(out: Path) -> Iterator[tuple[Path, list[Path]]]:
     """A folder beside to write into, and the list of where its files are, filled once the block ends well.
 
-    The files are moved one by one: a crash leaves whole files only, and an error or a cancel none at all.
+    The files are moved one by one: a crash leaves whole files only, and an error or a cancel none at all. What an
+    earlier result had and this one has not is removed, since it would be taken for a part of this one.
     """
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=out) as folder:
         placed: list[Path] = []
@@ -103,6 +106,8 @@ def together(out: Path) -> Iterator[tuple[Path, list[Path]]]:
         for file in sorted(Path(folder).iterdir()):
             os.replace(file, out / file.name)
             placed.append(out / file.name)
+        for name in set(RESULTS) - {file.name for file in placed}:
+            (out / name).unlink(missing_ok=True)
 
 
 def write_results(

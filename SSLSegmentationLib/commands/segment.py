@@ -73,19 +73,12 @@ def segment(
 
     For research use, not a medical device.
     """
-    from SSLSegmentationLib.commands.results import (
-        DISAGREEMENT,
-        REPORT,
-        SEGMENTATION,
-        SHEET,
-        UNCERTAINTY,
-        prepare_folder,
-    )
+    from SSLSegmentationLib.commands.results import RESULTS, prepare_folder
     from SSLSegmentationLib.inference.segment import Settings
     from SSLSegmentationLib.io.read import read_volume
 
     package = chosen_package(model)
-    prepare_folder(out, (SEGMENTATION, UNCERTAINTY, DISAGREEMENT, SHEET, REPORT), overwrite)
+    prepare_folder(out, RESULTS, overwrite)
     settings = Settings(
         device=device,
         backend=backend.value,

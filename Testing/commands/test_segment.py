@@ -73,6 +73,17 @@ def test_results_are_replaced_only_if_asked(scan_file: Path, package_folder: Pat
     assert json.loads((tmp_path / "report.json").read_text())["scan"]["name"] == "patient"
 
 
+def test_what_an_earlier_result_had_and_this_one_has_not_is_gone(scan_file: Path, package_folder: Path, tmp_path: Path):
+    out = tmp_path / "results"
+    run = (scan_file, "--model", package_folder, "-o", out)
+    assert sslseg(*run).exit_code == 0
+    (out / "notes.txt").write_text("mine")
+    assert sslseg(*run, "--doubt", "none", "--overwrite").exit_code == 0
+    assert {path.name for path in out.iterdir()} == FILES - {"uncertainty.nii.gz", "disagreement.nii.gz"} | {
+        "notes.txt"
+    }
+
+
 def test_a_cancelled_run_leaves_no_file(monkeypatch, scan_file: Path, package_folder: Path, tmp_path: Path):
     def cancelled(*_):
         raise Cancelled
