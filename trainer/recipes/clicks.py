@@ -23,9 +23,9 @@ ID = "click-ct-mr"
 CARD = {
     "title": "Clicks and boxes in CT and MR",
     "licence": "CC-BY-SA-4.0",
-    "data": "BTCV (Landman et al. 2015; stated as CC BY 4.0 by those who redistribute it, to be confirmed at the source "
-    "before commercial use), Medical Segmentation Decathlon Task04 Hippocampus (Antonelli et al. 2022, CC BY-SA 4.0), "
-    "and three synthetic abdomens",
+    "data": "BTCV (Landman et al. 2015; stated as CC BY 4.0 by those who redistribute it, to be confirmed at the "
+    "source before commercial use), Medical Segmentation Decathlon Task04 Hippocampus (Antonelli et al. 2022, CC BY-SA "
+    "4.0), and three synthetic abdomens",
     "description": "Answers points, boxes and masks on any plane of CT and MR. Small, and trained on abdomens and "
     "hippocampi alone: on what looks otherwise it needs more clicks.",
 }
