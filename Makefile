@@ -11,7 +11,7 @@ OUTPUT ?= demo-output
 help:
 	@echo "make demo    segment a synthetic scan; the result lies in $(OUTPUT)/"
 	@echo "make test    format, lint, the import table and all tests"
-	@echo "make bench   measure speed and memory against MONAI; prints every figure of the README"
+	@echo "make bench   measure speed and memory against MONAI; prints the figures of docs/performance.md"
 	@echo "make format  format and sort imports in place"
 	@echo "make clean   remove $(VENV), $(OUTPUT) and what tests leave behind"
 	@echo "PYTHON=python3.12 chooses another Python (3.11 to 3.13)."
