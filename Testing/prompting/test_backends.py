@@ -92,7 +92,7 @@ def test_a_model_that_is_not_there_is_named_with_the_remedy():
 
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(installed, monkeypatch):
     monkeypatch.setitem(backends.LOADERS, "sam", Kind("no_such_package_here", lambda *_: None))
-    with pytest.raises(InputError, match=r'pip install "sslsegmentation\[prompting\]"'):
+    with pytest.raises(InputError, match=r'pip install "\.\[prompting\]"'):
         load_backend("bright", "cpu")
 
 
