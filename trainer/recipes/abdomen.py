@@ -89,7 +89,7 @@ def split_of(data: Path, out: Path, part: str) -> tuple[object, ...]:
 def main() -> None:
     parser = arguments("abdomen", __doc__, "data")
     parser.add_argument("--parts", nargs="*", default=[*map(str, range(FOLDS)), ALL])
-    parser.add_argument("--steps", nargs=2, type=int, default=[300, 700], help="on the grids of 5 and of 3 mm")
+    parser.add_argument("--steps", nargs=2, type=int, default=[300, 1400], help="on the grids of 5 and of 3 mm")
     given = parser.parse_args()
     data = gathered(given.data, given.out)
     stages = [stage(data, given.out, grid, steps) for grid, steps in zip((COARSE, FINE), given.steps, strict=True)]
