@@ -53,6 +53,7 @@ def test_what_the_simulated_user_did_is_told_and_written(coarse_phantom, monkeyp
         return compose(before, patch, score=1.0, segment=organ)
 
     monkeypatch.setattr(simulated, "_answer", answer)
+    monkeypatch.setattr(simulated, "_WELL", 1.0)  # or a good model would leave nothing to correct
     monkeypatch.setattr(corrected, "promptable", lambda model, device: None)
     done = demo("-o", tmp_path, "--device", "cpu", "--json")
     assert done.exit_code == 0, done.output
