@@ -104,11 +104,20 @@ class Start(Callback):
 
 def trained(run: Run) -> Method:
     """The method of a run with the weights of its last checkpoint."""
+    return _restored(run, _last(run))
+
+
+def _last(run: Run) -> dict[str, Any]:
+    """Its last checkpoint."""
     if not run.checkpoint.is_file():
         raise InputError(f"{run.folder} has no checkpoint yet: train it with `python -m trainer resume {run.folder}`.")
+    return read_checkpoint(run.checkpoint)
+
+
+def _restored(run: Run, checkpoint: dict[str, Any]) -> Method:
     recipe = run.recipe
     method = method_class(recipe.method)(run.plan, recipe.settings, recipe.training.steps, recipe.training.seed)
-    method.load_state_dict(read_checkpoint(run.checkpoint)["state_dict"])
+    method.load_state_dict(checkpoint["state_dict"])
     return method.eval()
 
 
@@ -123,14 +132,14 @@ def trained_predictor(run: Run) -> Backbone:
 
 def trained_result(run: Run) -> Backbone:
     """The network of a run that is judged and packaged: of averaged weights, where the run asks for that."""
-    backbone = trained(run).result()
+    checkpoint = _last(run)
+    backbone = _restored(run, checkpoint).result()
     if backbone is None:
         raise InputError(
             f"{run.folder} is a pre-training, which does not segment: fine-tune it with "
             f"`python -m trainer train ... --from {run.folder}`."
         )
-    training = run.recipe.training
-    kept = read_checkpoint(run.checkpoint)["callbacks"]
+    training, kept = run.recipe.training, checkpoint["callbacks"]
     if training.average:
         backbone.network.load_state_dict(kept["Average"]["weights"])
     if training.start_share:

@@ -35,11 +35,10 @@ def added(path: Path, *, accepted: bool, folder: Path | None = None) -> dict[str
         path = path.parent.parent
     if not path.exists():
         raise InputError(f"{path} is not there: choose the zip, the weights file, or the metadata.json of a model.")
-    if path.is_dir():
-        return {"added": [install.add_package(path, folder).record.title]}
-    if path.suffix.lower() == ".zip":
-        if pack.is_packed(path):
-            return {"added": [model.record.title for model in pack.unpack(path, folder)[0]]}
+    zipped = path.is_file() and path.suffix.lower() == ".zip"
+    if zipped and pack.is_packed(path):
+        return {"added": [model.record.title for model in pack.unpack(path, folder)[0]]}
+    if zipped or path.is_dir():
         return {"added": [install.add_package(path, folder).record.title]}
     entry = install.recognise(path, load_catalogue(None))
     if not accepted:
