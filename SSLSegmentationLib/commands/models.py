@@ -17,6 +17,7 @@ from SSLSegmentationLib.commands.console import JSON, QUIET, people, print_json,
 from SSLSegmentationLib.errors import Cancelled, InputError
 from SSLSegmentationLib.models import install, store
 from SSLSegmentationLib.models import pack as packing
+from SSLSegmentationLib.models.adding import what_is
 from SSLSegmentationLib.models.catalogue import VARIABLE as CATALOGUE_VARIABLE
 from SSLSegmentationLib.models.catalogue import Entry, Licence, load_catalogue, near, size_text
 from SSLSegmentationLib.models.overview import Known, known_models
@@ -207,17 +208,14 @@ def add(
     weights file (.pth, .pt) is recognised by its SHA-256 or its name as a model of the catalogue, for files that only
     a browser can download. Example: `sslseg models add Downloads/medsam_vit_b.pth`
     """
-    path = path.expanduser()
-    if not path.exists():
-        raise InputError(f"{path} is not there: name a weights file, or the folder or the zip of a model package.")
-    entries = load_catalogue(catalogue)
-    weights = not path.is_dir() and path.suffix.lower() != ".zip"
-    with progress_bar(weights and not quiet) as tick:
-        entry = install.recognise(path, entries, id_, tick) if weights else None
-    if id_ and entry is None:
-        raise InputError(f"{path.name} is a package, which names itself: leave --as {id_} away.")
-    if entry is None and path.is_file() and packing.is_packed(path):
+    path, kind = what_is(path)
+    if kind == "packed":
         raise InputError(f'{path.name} is a packed file: use "sslseg models unpack {path}".')
+    if kind == "package" and id_:
+        raise InputError(f"{path.name} is a package, which names itself: leave --as {id_} away.")
+    entries = load_catalogue(catalogue)
+    with progress_bar(kind == "weights" and not quiet) as tick:
+        entry = install.recognise(path, entries, id_, tick) if kind == "weights" else None
     when = _accepted(entry, accept, quiet) if entry else ""
     with progress_bar(not quiet) as tick:
         if entry:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.models import install, pack, store
@@ -30,17 +30,26 @@ def main() -> None:
 
 
 def added(path: Path, *, accepted: bool, folder: Path | None = None) -> dict[str, Any]:
-    path = path.expanduser()
-    if path.name == "metadata.json" and path.parent.name == "configs":
-        path = path.parent.parent
-    if not path.exists():
-        raise InputError(f"{path} is not there: choose the zip, the weights file, or the metadata.json of a model.")
-    zipped = path.is_file() and path.suffix.lower() == ".zip"
-    if zipped and pack.is_packed(path):
+    path, kind = what_is(path)
+    if kind == "packed":
         return {"added": [model.record.title for model in pack.unpack(path, folder)[0]]}
-    if zipped or path.is_dir():
+    if kind == "package":
         return {"added": [install.add_package(path, folder).record.title]}
     entry = install.recognise(path, load_catalogue(None))
     if not accepted:
         return {"accept": entry.id}
     return {"added": [install.add_weights(path, entry, store.now(), folder).record.title]}
+
+
+def what_is(path: Path) -> tuple[Path, Literal["package", "packed", "weights"]]:
+    """Where the model begins that somebody points at, and how it comes."""
+    path = path.expanduser()
+    if path.name == "metadata.json" and path.parent.name == "configs":
+        path = path.parent.parent
+    if not path.exists():
+        raise InputError(f"{path} is not there: choose a weights file, or the folder, zip or metadata.json of a model.")
+    if path.is_dir():
+        return path, "package"
+    if path.suffix.lower() != ".zip":
+        return path, "weights"
+    return path, "packed" if pack.is_packed(path) else "package"
