@@ -39,11 +39,10 @@ class MeanTeacher(Method):
         """Instead of the plan's."""
         supervised: float = 0.5
         """Weight of cross-entropy and of Dice loss."""
-        consistency: float = 0.3
-        """Weight of agreeing with the teacher, once the ramp is over. Published for 6000 steps is 0.1; docs/training.md
-        says why this is 0.3."""
-        ramp: float = 0.4
-        """Part of the training over which that weight rises, in 40 stairs; published: all of it."""
+        consistency: float = 0.1
+        """Weight of agreeing with the teacher, once the ramp is over. More is worse with Muon: see docs/training.md."""
+        ramp: float = 1.0
+        """Part of the training over which that weight rises, in 40 stairs."""
         momentum: float = 0.99
         """Of the teacher's weights."""
         noise: float = 0.1

@@ -5,9 +5,9 @@
 DATA holds images/ and labels/. Of the cases, a fifth is held back for the test by each seed; 8 or 16 of the rest keep
 their labels, the others are unlabelled. Every method gets the same network, the same number of steps, as many labelled
 patches in each, and the settings it has by default. Of these, optimiser and rate were chosen by supervised training on
-this set with all labels, and the mean teacher's weight on the split of seed 0, which is not among the seeds here. A
-pre-training has as many steps of its own, and its fine-tuning those of the others. The tables are table-3d.md and
-table-2d.md in the record, which holds the scores of every run as well.
+this set with all labels, and the mean teacher got back its published weight after trials on the split of seed 0, which
+is not among the seeds here. A pre-training has as many steps of its own, and its fine-tuning those of the others. The
+tables are table-3d.md and table-2d.md in the record, which holds the scores of every run as well.
 """
 
 from __future__ import annotations
