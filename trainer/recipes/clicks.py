@@ -15,7 +15,7 @@ from typing import Any
 
 from trainer.data.splits import Split, write_split
 from trainer.recipes.gathering import add_phantoms, link_cases
-from trainer.recipes.study import Clock, arguments, judged, planned, run, trainer
+from trainer.recipes.study import Clock, arguments, judged, planned, run, settings, trainer
 
 PHANTOMS = (50_000, 50_001, 50_002)
 """Seeds that no demo and no test uses."""
@@ -77,10 +77,9 @@ def main() -> None:
         told = ("--method", given.pretrained, "--steps", given.pretraining_steps)
         start = ("--from", run(before, "pretrain", work, *told, *split, clock=clock))
     whence = given.pretrained or "scratch"
-    for name, steps, settings in ((f"clicks-{whence}", given.steps, POINTING), (ID, given.further_steps, FOLLOWING)):
+    for name, steps, changes in ((f"clicks-{whence}", given.steps, POINTING), (ID, given.further_steps, FOLLOWING)):
         folder, told = given.out / "runs" / f"{name}-{given.seed}", ("--method", "clicks", "--steps", steps)
-        changes = [word for setting in settings for word in ("--set", setting)]
-        judged(run(folder, "train", work, *told, *changes, *split, *start, clock=clock))
+        judged(run(folder, "train", work, *told, *settings(*changes), *split, *start, clock=clock))
         start = ("--from", folder)
     if not (given.out / ID).exists():
         about = (f"--{key}={value}" for key, value in CARD.items())

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.recipes.study import Clock, Way, add_choice, arguments, chosen, judged, planned, run
+from trainer.recipes.study import UNWATCHED, Clock, Way, add_choice, arguments, chosen, judged, planned, run, settings
 from trainer.report import lines_of, markdown, read_run
 
 BATCH = 2
@@ -89,19 +89,19 @@ class Study:
     def _train(self, way: Way, name: str, labelled: int, seed: int) -> None:
         work = plan_of(self.data, self.out, way.flat)
         held_back = ("--test", 0.2, "--folds", 10, "--split-seed", seed)
-        same = ("--seed", seed, "--steps", self.steps, "--device", self.device, "--set", "validate_every=1000000")
+        same = ("--seed", seed, "--steps", self.steps, "--device", self.device, *settings(UNWATCHED))
         start: tuple[object, ...] = ()
         if way.pretraining:
             what = f"{labelled:02d}-" if way.seen_labels else ""
             split = ("--split", self._split_of(labelled, seed)) if way.seen_labels else held_back
             method = ("--method", way.pretraining, "--preset", way.pretraining_preset)
             before = self.out / "pretrained" / f"{what}{way.name}-{seed}"
-            batch = () if way.flat else ("--set", f"batch={PRETRAINING_BATCH}")
+            batch = () if way.flat else settings(f"batch={PRETRAINING_BATCH}")
             start = ("--from", run(before, "pretrain", work, *method, *split, *same, *batch))
         method = ("--method", way.method, "--preset", way.preset)
         folder = self.out / "runs" / name
-        changes = [word for change in way.changes for word in ("--set", change)]
-        judged(run(folder, "train", work, *method, "--labelled", labelled, *held_back, *same, *changes, *start))
+        labels = ("--labelled", labelled, *held_back)
+        judged(run(folder, "train", work, *method, *labels, *same, *settings(*way.changes), *start))
         (self.record / name / "evaluation").mkdir(parents=True, exist_ok=True)
         for file in ("split.json", "evaluation/cases.csv", "evaluation/summary.json"):
             shutil.copyfile(folder / file, self.record / name / file)

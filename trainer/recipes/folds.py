@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.recipes.study import Clock, judged, run, trainer
+from trainer.recipes.study import UNWATCHED, Clock, judged, run, settings, trainer
 from trainer.report import lines_of, markdown, read_run
 
 ALL = "all"
@@ -64,8 +64,8 @@ class Model:
         start: tuple[object, ...] = ()
         for stage in self.stages:
             folder = self.out / "runs" / f"{part}-{stage.name}"
-            same = ("--steps", stage.steps, "--device", self.device, "--set", "validate_every=1000000")
-            changes = [word for change in stage.changes for word in ("--set", change)]
+            same = ("--steps", stage.steps, "--device", self.device)
+            changes = settings(UNWATCHED, *stage.changes)
             begin = ("train", stage.work, *self.split(part), *same, *changes, *start)
             start = ("--from", run(folder, *begin, clock=clock))
         if part != ALL:

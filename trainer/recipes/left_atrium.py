@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data.splits import Split, write_split
-from trainer.recipes.study import Clock, Way, add_choice, arguments, chosen, judged, planned, run
+from trainer.recipes.study import UNWATCHED, Clock, Way, add_choice, arguments, chosen, judged, planned, run, settings
 from trainer.report import lines_of, markdown, read_run
 
 METHODS = ("supervised", "mean_teacher", "ua_mt", "cross_pseudo", "ssl_contrastive", "dual_networks")
@@ -74,7 +74,7 @@ def main() -> None:
                 folder = given.out / "runs" / f"{labelled:02d}-{way.name}-{seed}"
                 method = ("--method", way.method, "--preset", preset, "--split", split_of(given.out, labelled))
                 same = ("--seed", seed, "--steps", given.steps or steps, "--device", given.device)
-                quiet = ("--set", "validate_every=1000000", "--set", "save_every=100")
+                quiet = settings(UNWATCHED, "save_every=100")
                 done.append(judged(run(folder, "train", plan, *method, *same, *quiet, clock=clock)))
                 (given.out / "table.md").write_text(markdown(lines_of([read_run(one) for one in done])), "utf-8")
 

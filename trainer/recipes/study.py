@@ -107,6 +107,15 @@ def add_choice(parser: argparse.ArgumentParser, ways: Sequence[Way], seeds: Sequ
     parser.add_argument("--seeds", nargs="*", type=int, default=seeds)
 
 
+UNWATCHED = "validate_every=1000000"
+"""The setting of a training that nobody looks at before it ends."""
+
+
+def settings(*changes: str) -> tuple[str, ...]:
+    """As the commands take them."""
+    return tuple(word for change in changes for word in ("--set", change))
+
+
 def planned(work: Path, data: Path, change: Callable[[dict[str, Any]], object], *how: object) -> Path:
     """A folder with the plan that is proposed for the data, changed."""
     path = work / "plan.yaml"
