@@ -21,10 +21,10 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from SSLSegmentationLib import __version__
 from SSLSegmentationLib.inference.predictors import channels_last
-from trainer import instance_norm
 from trainer.data.batches import loader
 from trainer.data.store import Store
 from trainer.hardware import Hardware, choose
+from trainer.layout import keep_channels_last
 from trainer.methods import method_class
 from trainer.methods.base import Batch, Method
 from trainer.run import Run
@@ -46,7 +46,7 @@ def fit(run: Run, watch: Watch = lambda moment: None, say: Any = lambda text: No
     if recipe.start and not resumed:
         say(start_from(method, read_source(recipe.start), training.start_share))
     channels_last(method, hardware.channels_last)
-    instance_norm.put_in(method, hardware.channels_last)
+    keep_channels_last(method, hardware.channels_last)
     with _quiet():
         trainer = _trainer(run, hardware, _callbacks(run, store, method, hardware, watch))
         feed = Feed(run, store, hardware)

@@ -1,7 +1,8 @@
-"""Instance normalisation of slices and volumes whose channels come last.
+"""Layers for slices and volumes whose channels come last, where torch's own (2.12.1) leave that layout.
 
-torch's own (2.12.1) copies them into the other layout and back, forwards and backwards: a fifth of a training step. And
-on a processor its gradient is wrong where a batch has a single image and the gradient's channels come last.
+torch's instance normalisation copies them into the other layout and back, forwards and backwards: a fifth of a training
+step. And on a processor its gradient is wrong where a batch has a single image and the gradient's channels come last.
+Its convolution of single voxels does the same in volumes; it is a product of matrices, and needs no copy.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
@@ -27,15 +29,35 @@ class ChannelsLastNorm3d(nn.InstanceNorm3d):
         return _normalised(self, input)
 
 
-_OURS = {4: (nn.InstanceNorm2d, ChannelsLastNorm2d), 5: (nn.InstanceNorm3d, ChannelsLastNorm3d)}
+class PointwiseConv3d(nn.Conv3d):
+    """Of one voxel each: the same linear function of the channels everywhere."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.linear(input.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
-def put_in(network: nn.Module, axes: Collection[int] = (4, 5)) -> None:
-    """Let the instance normalisations of data with so many axes be these. Weights and their names stay as they are."""
-    ours = dict(_OURS[count] for count in axes)
+_OURS = {
+    4: {nn.InstanceNorm2d: ChannelsLastNorm2d},
+    5: {nn.InstanceNorm3d: ChannelsLastNorm3d, nn.Conv3d: PointwiseConv3d},
+}
+
+
+def keep_channels_last(network: nn.Module, axes: Collection[int] = (4, 5)) -> None:
+    """Let the layers of data with so many axes be these. Weights and their names stay as they are."""
+    ours = {stock: layer for count in axes for stock, layer in _OURS[count].items()}
     for module in network.modules():
-        if type(module) in ours and not module.track_running_stats:
+        if type(module) in ours and (_is_pointwise(module) if isinstance(module, nn.Conv3d) else _is_plain(module)):
             module.__class__ = ours[type(module)]
+
+
+def _is_plain(norm: nn.InstanceNorm2d | nn.InstanceNorm3d) -> bool:
+    return not norm.track_running_stats
+
+
+def _is_pointwise(convolution: nn.Conv3d) -> bool:
+    """Whether it looks at every voxel, and at nothing else."""
+    found = (convolution.kernel_size, convolution.stride, convolution.padding, convolution.groups)
+    return found == ((1, 1, 1), (1, 1, 1), (0, 0, 0), 1)
 
 
 def _normalised(norm: nn.InstanceNorm2d | nn.InstanceNorm3d, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Instance normalisation with channels last gives the values and gradients that torch's gives in its own layout."""
+"""Layers for channels that come last give the values and gradients that torch's give in its own layout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from trainer.instance_norm import ChannelsLastNorm3d, put_in
+from trainer.layout import ChannelsLastNorm3d, PointwiseConv3d, keep_channels_last
 
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 STOCK = {4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}
@@ -23,7 +23,7 @@ def norm(shape: tuple[int, ...], affine: bool, ours: bool) -> nn.Module:
     if affine:
         made.weight.data, made.bias.data = torch.linspace(0.5, 1.5, shape[1]), torch.linspace(-1, 1, shape[1])
     if ours:
-        put_in(made)
+        keep_channels_last(made)
         assert type(made) is not STOCK[len(shape)]
     return made
 
@@ -68,7 +68,7 @@ def test_a_single_voxel_is_refused_as_torch_refuses_it() -> None:
 def test_weights_keep_their_names_and_those_that_keep_statistics_are_left_alone() -> None:
     network = nn.Sequential(nn.InstanceNorm3d(2, affine=True), nn.InstanceNorm3d(2, track_running_stats=True))
     names = list(network.state_dict())
-    put_in(network)
+    keep_channels_last(network)
     assert type(network[0]) is ChannelsLastNorm3d
     assert type(network[1]) is nn.InstanceNorm3d
     assert list(network.state_dict()) == names
@@ -76,5 +76,36 @@ def test_weights_keep_their_names_and_those_that_keep_statistics_are_left_alone(
 
 def test_only_those_asked_for_are_replaced() -> None:
     network = nn.Sequential(nn.InstanceNorm2d(2), nn.InstanceNorm3d(2))
-    put_in(network, axes=(5,))
+    keep_channels_last(network, axes=(5,))
     assert [type(one) for one in network] == [nn.InstanceNorm2d, ChannelsLastNorm3d]
+
+
+@settings(max_examples=30, deadline=None)
+@given(SIZES.filter(lambda shape: len(shape) == 5), st.integers(1, 4), st.booleans(), st.integers(0, 99))
+def test_a_convolution_of_single_voxels_is_a_product_of_matrices(
+    shape: tuple[int, ...], channels: int, bias: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    network = nn.Conv3d(shape[1], channels, 1, bias=bias)
+    results = []
+    for ours in (False, True):
+        if ours:
+            keep_channels_last(network)
+            assert type(network) is PointwiseConv3d
+        network.zero_grad()
+        x = image(shape, seed).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+        y = network(x)
+        y.square().sum().backward()
+        results.append((y.detach(), x.grad, *(weight.grad.clone() for weight in network.parameters())))
+    assert y.is_contiguous(memory_format=torch.channels_last_3d)
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "how", [{"kernel_size": 3, "padding": 1}, {"kernel_size": 1, "stride": 2}, {"kernel_size": 1, "groups": 2}]
+)
+def test_other_convolutions_stay_as_they_are(how: dict[str, int]) -> None:
+    network = nn.Conv3d(2, 2, **how)
+    keep_channels_last(network)
+    assert type(network) is nn.Conv3d
