@@ -11,7 +11,7 @@ BYOL is the same with `alpha` 0, PixPro with `match` radius, `context` propagati
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -24,7 +24,7 @@ from trainer.methods.optimiser import Optimiser, Schedule
 from trainer.networks import Backbone, build
 from trainer.parts.collapse import CollapseGuard, spread
 from trainer.parts.contrast import byol_distance, nothing
-from trainer.parts.heads import MLPProjector, PixelProjector, Propagation, Stabiliser, global_vector
+from trainer.parts.heads import MLPProjector, Propagation, Stabiliser, at_every_pixel, global_vector
 from trainer.parts.peers import EMATeacher
 from trainer.parts.samplers_views import Crops, TwoViews
 from trainer.parts.schedules import cosine_momentum
@@ -73,7 +73,10 @@ class Settings:
 
 
 class Student(nn.Module):
-    """Backbone and projectors; its running average is the teacher."""
+    """Backbone and projectors; its running average is the teacher.
+
+    Pixels are projected once they are drawn, of which there are far fewer.
+    """
 
     def __init__(self, backbone: Backbone, settings: Settings, *, dims: int) -> None:
         super().__init__()
@@ -82,17 +85,17 @@ class Student(nn.Module):
         self.global_projector = MLPProjector(channels["bottleneck"], settings.hidden, settings.out)
         self.pixel_projector = None
         if settings.alpha:
-            self.pixel_projector = PixelProjector(channels["feat"], settings.pixel_hidden, settings.out)
+            self.pixel_projector = MLPProjector(channels["feat"], settings.pixel_hidden, settings.out)
         self.stride = settings.stride or (4 if dims == 2 else 2)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Global projections (batch, d), and pixel projections (batch, d, i, j, k) of the decoder's pooled features."""
+        """Global projections (batch, d), and the decoder's pooled features (batch, c, i, j, k)."""
         if self.pixel_projector is None:
             return self.global_projector(global_vector(self.backbone.bottleneck(image))), None
         features = self.backbone.features(image)
         vector = self.global_projector(global_vector(features["bottleneck"]))
         grid = [max(1, side // self.stride) for side in image.shape[2:]]
-        return vector, self.pixel_projector(functional.adaptive_avg_pool3d(features["feat"], grid))
+        return vector, functional.adaptive_avg_pool3d(features["feat"], grid)
 
 
 class PixelGlobal(Method):
@@ -137,14 +140,11 @@ class PixelGlobal(Method):
         terms = {"global": global_term(self.global_predictor(vectors), their_vectors)}
         watched = {"global_features": spread(vectors)} if self.settings.global_weight else {}
         if maps is not None:
-            if isinstance(self.context, Propagation):
-                maps = self.context(maps)
             found = [self._pixels(*views) for views in _both_ways(maps, their_maps, batch)]
-            pixel, variance, doubt, shared = (torch.stack(values).mean() for values in zip(*found, strict=True))
+            pixel, variance, *seen = (torch.stack(values).mean() for values in zip(*found, strict=True))
             terms |= {"pixel": pixel}
             terms |= {"variance": variance} if self._weighs_variance else {}
-            watched["pixel_features"] = spread(maps.flatten(2).transpose(1, 2).flatten(0, 1))
-            terms |= {"watched/doubt": doubt, "watched/overlap": shared}
+            terms["watched/doubt"], terms["watched/overlap"], watched["pixel_features"] = seen
         self.guard.look(watched, step)
         return terms | {f"watched/spread_of_{name}": value for name, value in watched.items()}
 
@@ -174,23 +174,31 @@ class PixelGlobal(Method):
 
     def _pixels(
         self, mine: Tensor, theirs: Tensor, affine: Tensor, other: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pixel loss and variance of one direction, and to watch: the doubt, and the part of pixels with a partner."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Pixel loss and variance of one direction, and to watch: the doubt, the part of pixels with a partner, and how
+        far projections are spread."""
         settings, shape = self.settings, tuple(mine.shape[2:])
         match = match_places if settings.match == "place" else match_radius
         matches = match(theirs, affine, other, shape, settings.pixels)
-        rows = matches.rows(mine.float())
-        shared = torch.tensor(len(rows) / (len(mine) * min(settings.pixels, shape[0] * shape[1] * shape[2])))
-        if len(rows) < 2:  # no overlap, or too little for statistics of a batch
-            return nothing(mine), nothing(mine), rows.new_zeros(()), shared.to(rows)
-        prediction, variance = rows, rows.new_zeros(len(rows))
+        count = len(matches.image)
+        shared = mine.new_tensor(count / (len(mine) * min(settings.pixels, shape[0] * shape[1] * shape[2])))
+        if count < 2:  # no overlap, or too little for statistics of a batch
+            rows = self.student.pixel_projector(mine.detach().movedim(1, -1).flatten(0, -2))
+            return nothing(mine), nothing(mine), mine.new_zeros(()), shared, spread(rows)
+        if isinstance(self.context, Propagation):
+            rows = matches.rows(self.context(at_every_pixel(self.student.pixel_projector, mine)))
+        else:
+            rows = self.student.pixel_projector(matches.rows(mine.float()))
+        with torch.no_grad():
+            matches = replace(matches, target=self.teacher.network.pixel_projector(matches.target))
+        prediction, variance = rows, rows.new_zeros(count)
         if isinstance(self.context, Stabiliser):
             prediction, variance = self.context(rows, settings.passes)
         # The variance of a direction in d channels is at most 1/d each; times d, it is a number from 0 to 1.
         variance = variance * rows.shape[1]
         weighting = settings.weighting if isinstance(self.context, Stabiliser) else "none"
         pixel = pixel_term(prediction, variance, matches, weighting)
-        return pixel, variance.mean(), variance.detach().mean(), shared.to(rows)
+        return pixel, variance.mean(), variance.detach().mean(), shared, spread(rows)
 
 
 def global_term(predictions: Tensor, targets: Tensor) -> Tensor:

@@ -35,11 +35,10 @@ class MLPProjector(nn.Sequential):
             return super().forward(rows.float())
 
 
-class PixelProjector(nn.Sequential):
-    """The same at every voxel of a feature map: 1×1 conv → norm → ReLU → 1×1 conv."""
-
-    def __init__(self, channels: int, hidden: int, out: int) -> None:
-        super().__init__(nn.Conv3d(channels, hidden, 1), nn.BatchNorm3d(hidden), nn.ReLU(), nn.Conv3d(hidden, out, 1))
+def at_every_pixel(head: nn.Module, features: Tensor) -> Tensor:
+    """(batch, channel, i, j, k) of what a head for rows makes of each pixel of a map."""
+    pixels = features.movedim(1, -1)
+    return head(pixels.flatten(0, -2)).unflatten(0, pixels.shape[:-1]).movedim(-1, 1)
 
 
 class Stabiliser(nn.Module):
@@ -67,7 +66,8 @@ class Stabiliser(nn.Module):
         normalisation sees them together.
         """
         outputs = unit(self.layers(pixels.repeat(passes, 1))).unflatten(0, (passes, len(pixels)))
-        return outputs.mean(0), outputs.var(0, correction=0).mean(-1)
+        mean = outputs.mean(0)
+        return mean, (outputs - mean).square().mean((0, -1))
 
 
 class Propagation(nn.Module):

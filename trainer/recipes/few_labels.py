@@ -22,8 +22,8 @@ from trainer.report import lines_of, markdown, read_run
 
 BATCH = 2
 """Of patches; more steps teach more than larger ones in the same time."""
-PRETRAINING_BATCH = 8
-"""Larger, because contrast needs others to tell an image from."""
+MANY, SOME = ("batch=8",), ("batch=4",)
+"""Pre-trainings see more in a step, because contrast needs others to tell an image from; comparing pixels costs most."""
 SLOWED = ("encoder_rate=0.1",)
 """What was pre-trained moves at a tenth of the rate for the first tenth of the steps."""
 
@@ -36,10 +36,10 @@ WAYS = [
     Way("ssl_contrastive", "ssl_contrastive"),
     Way("dual_networks", "dual_networks"),
     Way("dual_ssl", "dual_ssl", changes=(f"unlabelled={BATCH}",)),
-    Way("pixel_global", pretraining="pixel_global", changes=SLOWED),
-    Way("byol", pretraining="pixel_global", pretraining_preset="byol", changes=SLOWED),
-    Way("simclr", pretraining="simclr", changes=SLOWED),
-    Way("models_genesis", pretraining="models_genesis", changes=SLOWED),
+    Way("pixel_global", pretraining="pixel_global", before=SOME, changes=SLOWED),
+    Way("byol", pretraining="pixel_global", pretraining_preset="byol", before=MANY, changes=SLOWED),
+    Way("simclr", pretraining="simclr", before=MANY, changes=SLOWED),
+    Way("models_genesis", pretraining="models_genesis", before=MANY, changes=SLOWED),
     Way("supervised-2d", flat=True),
     Way("polycl-s", pretraining="polycl", pretraining_preset="s", changes=SLOWED, flat=True),
     Way("polycl-m", pretraining="polycl", pretraining_preset="m", changes=SLOWED, flat=True, seen_labels=True),
@@ -96,8 +96,7 @@ class Study:
             split = ("--split", self._split_of(labelled, seed)) if way.seen_labels else held_back
             method = ("--method", way.pretraining, "--preset", way.pretraining_preset)
             before = self.out / "pretrained" / f"{what}{way.name}-{seed}"
-            batch = () if way.flat else settings(f"batch={PRETRAINING_BATCH}")
-            start = ("--from", run(before, "pretrain", work, *method, *split, *same, *batch))
+            start = ("--from", run(before, "pretrain", work, *method, *split, *same, *settings(*way.before)))
         method = ("--method", way.method, "--preset", way.preset)
         folder = self.out / "runs" / name
         labels = ("--labelled", labelled, *held_back)

@@ -30,8 +30,10 @@ class Way:
     preset: str = "default"
     pretraining: str = ""
     pretraining_preset: str = "default"
+    before: tuple[str, ...] = ()
+    """Changes of the pre-training's settings, as --set takes them."""
     changes: tuple[str, ...] = ()
-    """Of the settings, as --set takes them."""
+    """Of the training's."""
     flat: bool = False
     """On slices, by the plan for these."""
     seen_labels: bool = False

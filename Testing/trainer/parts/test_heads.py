@@ -5,7 +5,7 @@ import torch
 
 from trainer.parts.collapse import spread
 from trainer.parts.contrast import unit
-from trainer.parts.heads import MLPProjector, PixelProjector, Propagation, RestorationHead, Stabiliser, global_vector
+from trainer.parts.heads import MLPProjector, Propagation, RestorationHead, Stabiliser, at_every_pixel, global_vector
 
 
 def test_the_stabiliser_gives_the_mean_and_variance_of_its_passes() -> None:
@@ -66,7 +66,13 @@ def test_heads_have_the_layers_they_are_told_to() -> None:
         (2, 6),
     ]
     assert MLPProjector(4, 6, 2)(torch.randn(3, 4)).shape == (3, 2)
-    assert PixelProjector(4, 6, 2)(torch.randn(1, 4, 3, 3, 3)).shape == (1, 2, 3, 3, 3)
+
+
+def test_a_head_for_rows_sees_every_pixel_of_a_map() -> None:
+    head, features = torch.nn.Linear(4, 2), torch.randn(2, 4, 3, 5, 1)
+    found = at_every_pixel(head, features)
+    assert found.shape == (2, 2, 3, 5, 1)
+    torch.testing.assert_close(found[1, :, 2, 4, 0], head(features[1, :, 2, 4, 0]))
 
 
 @pytest.mark.parametrize("dims", [2, 3])
