@@ -23,7 +23,7 @@ from trainer.report import lines_of, markdown, read_run
 BATCH = 2
 """Of patches; more steps teach more than larger ones in the same time."""
 MANY, SOME = ("batch=8",), ("batch=4",)
-"""Pre-trainings see more in a step, because contrast needs others to tell an image from; comparing pixels costs most."""
+"""Pre-trainings see more in a step, as contrast needs others to tell an image from; comparing pixels costs most."""
 SLOWED = ("encoder_rate=0.1",)
 """What was pre-trained moves at a tenth of the rate for the first tenth of the steps."""
 
