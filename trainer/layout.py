@@ -46,18 +46,16 @@ def keep_channels_last(network: nn.Module, axes: Collection[int] = (4, 5)) -> No
     """Let the layers of data with so many axes be these. Weights and their names stay as they are."""
     ours = {stock: layer for count in axes for stock, layer in _OURS[count].items()}
     for module in network.modules():
-        if type(module) in ours and (_is_pointwise(module) if isinstance(module, nn.Conv3d) else _is_plain(module)):
+        if type(module) in ours and _fits(module):
             module.__class__ = ours[type(module)]
 
 
-def _is_plain(norm: nn.InstanceNorm2d | nn.InstanceNorm3d) -> bool:
-    return not norm.track_running_stats
-
-
-def _is_pointwise(convolution: nn.Conv3d) -> bool:
-    """Whether it looks at every voxel, and at nothing else."""
-    found = (convolution.kernel_size, convolution.stride, convolution.padding, convolution.groups)
-    return found == ((1, 1, 1), (1, 1, 1), (0, 0, 0), 1)
+def _fits(module: nn.Module) -> bool:
+    """Whether ours computes what it does: of convolutions, those that look at every voxel and at nothing else."""
+    if isinstance(module, nn.Conv3d):
+        found = (module.kernel_size, module.stride, module.padding, module.groups)
+        return found == ((1, 1, 1), (1, 1, 1), (0, 0, 0), 1)
+    return not module.track_running_stats
 
 
 def _normalised(norm: nn.InstanceNorm2d | nn.InstanceNorm3d, x: Tensor) -> Tensor:

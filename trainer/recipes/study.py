@@ -18,6 +18,8 @@ import yaml
 
 from trainer.run import SETTINGS
 
+UNWATCHED = "validate_every=1000000"
+"""The setting of a training that nobody looks at before it ends."""
 _TIME_IS_UP = "The time is up. The same command goes on from here."
 
 
@@ -107,10 +109,6 @@ def add_choice(parser: argparse.ArgumentParser, ways: Sequence[Way], seeds: Sequ
     parser.add_argument("--methods", nargs="*", default=[], metavar="NAME", help=", ".join(way.name for way in ways))
     parser.add_argument("--labelled", nargs="*", type=int, default=[8, 16])
     parser.add_argument("--seeds", nargs="*", type=int, default=seeds)
-
-
-UNWATCHED = "validate_every=1000000"
-"""The setting of a training that nobody looks at before it ends."""
 
 
 def settings(*changes: str) -> tuple[str, ...]:
