@@ -141,10 +141,11 @@ class PixelGlobal(Method):
         watched = {"global_features": spread(vectors)} if self.settings.global_weight else {}
         if maps is not None:
             found = [self._pixels(*views) for views in _both_ways(maps, their_maps, batch)]
-            pixel, variance, *seen = (torch.stack(values).mean() for values in zip(*found, strict=True))
+            pixel, variance, doubt, shared, apart = (torch.stack(values).mean() for values in zip(*found, strict=True))
             terms |= {"pixel": pixel}
             terms |= {"variance": variance} if self._weighs_variance else {}
-            terms["watched/doubt"], terms["watched/overlap"], watched["pixel_features"] = seen
+            terms |= {"watched/doubt": doubt, "watched/overlap": shared}
+            watched["pixel_features"] = apart
         self.guard.look(watched, step)
         return terms | {f"watched/spread_of_{name}": value for name, value in watched.items()}
 
