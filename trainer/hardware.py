@@ -53,7 +53,7 @@ def choose(training: Training) -> Hardware:
         raise InputError(
             f"{training.devices} devices were asked for, but there are {torch.cuda.device_count()}: set devices lower."
         )
-    precision = training.precision if training.precision != "auto" else _trustworthy(kind, device)
+    precision = training.precision if training.precision != "auto" else best_precision(device)
     if precision == "f16" and kind == "cpu":
         raise InputError("A processor cannot train in f16: choose the precision bf16 or f32.")
     several = training.devices * training.nodes > 1
@@ -78,9 +78,3 @@ def _workers(kind: str, training: Training) -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(_MOST_WORKERS, (cores - 1) // training.devices))
-
-
-def _trustworthy(kind: str, device: str) -> Precision:
-    """Processors train in full. Where a volume has two voxels along an axis, as deep levels do, torch's gradient of a
-    convolution's kernel in bf16 holds what lay in memory before (torch 2.12.1 with oneDNN), and may not be finite."""
-    return "f32" if kind == "cpu" else best_precision(device)

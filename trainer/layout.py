@@ -62,37 +62,32 @@ def _normalised(norm: nn.InstanceNorm2d | nn.InstanceNorm3d, x: Tensor) -> Tenso
     if x[0, 0].numel() < 2:
         raise ValueError(f"One voxel has no spread to be normalised by: {tuple(x.shape)} is too small.")
     x = x.contiguous(memory_format=_FORMATS[x.dim()])
-    return _Normalised.apply(x.float(), norm.weight, norm.bias, norm.eps).to(x.dtype)
+    return _Normalised.apply(x, norm.weight, norm.bias, norm.eps)
 
 
 class _Normalised(Function):
+    """Batch normalisation of every image by itself. torch's knows the layout, and sums up in f32 what comes in half."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-        centred = x - _mean(x)
-        scale = (_mean(centred * centred) + eps).rsqrt()
-        ctx.save_for_backward(centred, scale, weight)
-        factor = scale if weight is None else scale * _spread(weight, x)
-        return centred * factor if bias is None else torch.addcmul(_spread(bias, x), centred, factor)
+        normalise = torch.ops.aten.native_batch_norm
+        found = [normalise(image, weight, bias, None, None, True, 0.0, eps) for image in x.split(1)]
+        images, means, scales = zip(*found, strict=True)
+        ctx.save_for_backward(x, weight, *means, *scales)
+        ctx.eps = eps
+        return torch.cat(images)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        centred, scale, weight = ctx.saved_tensors
+        x, weight, *statistics = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=_FORMATS[gradient.dim()])
-        mean, along = _mean(gradient), _mean(gradient * centred)
-        factor = scale if weight is None else scale * _spread(weight, centred)
-        of_input = torch.addcmul(gradient - mean, centred, -scale.square() * along).mul_(factor)
-        if weight is None:
-            return of_input, None, None, None
-        voxels = centred[0, 0].numel()
-        return of_input, (along * scale).sum(0).flatten() * voxels, mean.sum(0).flatten() * voxels, None
-
-
-def _mean(x: Tensor) -> Tensor:
-    """Of each channel, (batch, channels, 1, 1, …)."""
-    rows = x.movedim(1, -1).flatten(1, -2)  # a view: sums along it are fastest
-    return (rows.sum(dim=1) / rows.shape[1])[(..., *[None] * (x.dim() - 2))]
-
-
-def _spread(of_channels: Tensor, x: Tensor) -> Tensor:
-    return of_channels.view(1, -1, *[1] * (x.dim() - 2))
+        means, scales = statistics[: len(x)], statistics[len(x) :]
+        asked = [True, weight is not None, weight is not None]
+        differentiate = torch.ops.aten.native_batch_norm_backward
+        found = [
+            differentiate(of_image, image, weight, None, None, mean, scale, True, ctx.eps, asked)
+            for of_image, image, mean, scale in zip(gradient.split(1), x.split(1), means, scales, strict=True)
+        ]
+        of_images, of_weights, of_biases = zip(*found, strict=True)
+        return torch.cat(of_images), *(None if weight is None else sum(one) for one in (of_weights, of_biases)), None

@@ -45,6 +45,8 @@ class Method(LightningModule):
 
     clip: float | None = None
     """The greatest norm of the gradient; set by the loop."""
+    half: bool = False
+    """Whether it trains in bf16; set by the loop."""
     rank: int = 0
     """Which of several processes this is; set by the loop."""
 
@@ -114,7 +116,7 @@ class Method(LightningModule):
         return {"loss": total, "terms": terms}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimiser(self.parameter_groups())
+        return self.optimiser(self.parameter_groups(), half=self.half)
 
     @property
     def optimiser(self) -> Optimiser:

@@ -58,8 +58,8 @@ class CrossPseudo(Method):
     def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         known = len(batch["labels"])
         a, b = self.peers.first(batch["image"]), self.peers.second(batch["image"])
-        ce_a, dice_a, _ = supervised(a[:known], batch["labels"], batch["annotated"])
-        ce_b, dice_b, _ = supervised(b[:known], batch["labels"], batch["annotated"])
+        ce_a, dice_a = supervised(a[:known], batch["labels"], batch["annotated"])
+        ce_b, dice_b = supervised(b[:known], batch["labels"], batch["annotated"])
         first = 0 if self.settings.on_labelled else known
         return {
             "cross_entropy_a": ce_a,

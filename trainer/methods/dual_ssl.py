@@ -108,7 +108,7 @@ class DualSSL(Method):
         known = image if self._restores(step) else image[: len(labels)]
         features = self.backbone.features(known)
         logits = features["logits"]
-        cross_entropy, dice, _ = supervised(logits[: len(labels)], labels, batch["annotated"])
+        cross_entropy, dice = supervised(logits[: len(labels)], labels, batch["annotated"])
         embedded = self.projector(features["bottleneck"]).float()
         contrast = structure_term(embedded, batch, tuple(image.shape[2:]), self.settings.temperature)
         restoration = self._restoration(image, labels, logits) if self._restores(step) else nothing(logits)

@@ -66,7 +66,7 @@ class MeanTeacher(Method):
     def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         known = len(batch["labels"])
         logits = self.student(batch["image"])
-        ce, dice, _ = supervised(logits[:known], batch["labels"], batch["annotated"])
+        ce, dice = supervised(logits[:known], batch["labels"], batch["annotated"])
         return {
             "cross_entropy": ce,
             "dice": dice,

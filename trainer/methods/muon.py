@@ -21,9 +21,17 @@ _BETAS, _EPSILON = (0.9, 0.95), 1e-8
 
 
 class Muon(torch.optim.Optimizer):
+    """`half`: matrices are made orthogonal in bf16, as Jordan's are: a third of the work, and precise enough."""
+
     def __init__(
-        self, groups: Iterable[dict[str, Any]], lr: float, weight_decay: float = 0.0, momentum: float = 0.95
+        self,
+        groups: Iterable[dict[str, Any]],
+        lr: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        half: bool = False,
     ) -> None:
+        self._format = torch.bfloat16 if half else torch.float32
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -46,7 +54,7 @@ class Muon(torch.optim.Optimizer):
         mean = state.setdefault("mean", torch.zeros_like(weight))
         mean.lerp_(weight.grad, 1 - momentum)
         ahead = weight.grad.lerp(mean, momentum).flatten(1)  # Nesterov's
-        return (_LIKE_ADAM * max(ahead.shape) ** 0.5 * orthogonal(ahead)).view_as(weight)
+        return (_LIKE_ADAM * max(ahead.shape) ** 0.5 * orthogonal(ahead.to(self._format))).view_as(weight)
 
     def _adam(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
@@ -63,11 +71,10 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """Nearly the orthogonal matrix that is nearest to this one, by a few rounds of Newton and Schulz."""
     a, b, c = _COEFFICIENTS
-    x = matrix.float()
-    wide = x.shape[0] <= x.shape[1]
-    x = x if wide else x.T
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = matrix if wide else matrix.T
     x = x / (x.norm() + 1e-7)
     for _ in range(_ROUNDS):
         square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x if wide else x.T

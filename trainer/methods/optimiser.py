@@ -63,13 +63,13 @@ class Optimiser:
     nesterov: bool = False
     schedule: Schedule = field(default_factory=Schedule)
 
-    def __call__(self, groups: Iterable[dict[str, Any]], *, fused: bool = False) -> torch.optim.Optimizer:
+    def __call__(self, groups: Iterable[dict[str, Any]], *, half: bool = False) -> torch.optim.Optimizer:
         """The torch optimiser of parameter groups. A group's `rate` (1 if it has none) scales its learning rate, for
-        good, or for the part of the training that `until` says."""
+        good, or for the part of the training that `until` says. `half`: what allows it computes in bf16."""
         groups = [{"rate": 1.0, **group} for group in groups]
         if self.name == "muon":
-            return Muon(groups, self.lr, self.weight_decay)
-        common = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
+            return Muon(groups, self.lr, self.weight_decay, half=half)
+        common = {"lr": self.lr, "weight_decay": self.weight_decay}
         if self.name == "sgd":
             return torch.optim.SGD(groups, momentum=self.momentum, nesterov=self.nesterov, **common)
         return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.name](groups, **common)

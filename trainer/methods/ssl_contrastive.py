@@ -25,7 +25,7 @@ from trainer.methods.optimiser import Optimiser
 from trainer.methods.streams import Streams, baseline_optimiser, pair_of_networks
 from trainer.networks import Features, Peers
 from trainer.parts.consistency import pseudo_cross_entropy, pseudo_labels
-from trainer.parts.losses import known_labels, squared_error_where, supervised
+from trainer.parts.losses import known_labels, log_probabilities, squared_error_where, supervised
 from trainer.parts.prototypes import PrototypeMemory, class_means, draw_voxels, prototype_contrast, prototype_distance
 from trainer.parts.schedules import linear, sigmoid_ramp
 from trainer.parts.uncertainty import confident_disagreement, entropy, most_certain
@@ -145,10 +145,9 @@ class SSLContrastive(Method):
         labels, annotated = batch["labels"], batch["annotated"]
         terms, opinions = {}, []
         for name, output in zip(NAMES, outputs, strict=True):
-            terms[f"cross_entropy_{name}"], terms[f"dice_{name}"], p = supervised(
-                output["logits"][: len(labels)], labels, annotated
-            )
-            opinions.append(p)
+            logits = output["logits"][: len(labels)]
+            terms[f"cross_entropy_{name}"], terms[f"dice_{name}"] = supervised(logits, labels, annotated)
+            opinions.append(log_probabilities(logits, annotated).exp())
         disputed = confident_disagreement(opinions[0], opinions[1], self.settings.confidence)
         for name, p in zip(NAMES, opinions, strict=True):
             terms[f"verification_{name}"] = squared_error_where(p, known_labels(labels, annotated), disputed)

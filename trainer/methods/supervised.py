@@ -69,7 +69,7 @@ class Supervised(Method):
 
     def terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         logits = self.backbone(batch["image"])
-        cross_entropy, dice, _ = supervised(logits, batch["labels"], batch["annotated"])
+        cross_entropy, dice = supervised(logits, batch["labels"], batch["annotated"])
         return {"cross_entropy": cross_entropy, "dice": dice}
 
     def weights(self, step: int) -> dict[str, float]:

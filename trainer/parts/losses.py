@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainer.parts.in_pieces import cross_entropy_and_dice
+
 _NEVER = float("-inf")
+_SMOOTH = 1e-5
 
 
 def log_probabilities(logits: Tensor, annotated: Tensor | None = None) -> Tensor:
@@ -43,7 +46,7 @@ def cross_entropy(log_p: Tensor, labels: Tensor) -> Tensor:
     return functional.nll_loss(log_p, labels[:, 0])
 
 
-def dice_loss(p: Tensor, labels: Tensor, annotated: Tensor | None = None, smooth: float = 1e-5) -> Tensor:
+def dice_loss(p: Tensor, labels: Tensor, annotated: Tensor | None = None, smooth: float = _SMOOTH) -> Tensor:
     """1 − (2 Σ p y + ε) / (Σ p² + Σ y² + ε), summed over the batch, mean over the classes that some case annotates.
 
     The background is no class of its own here.
@@ -60,11 +63,14 @@ def dice_loss(p: Tensor, labels: Tensor, annotated: Tensor | None = None, smooth
     return (losses * counts).sum() / counts.sum().clamp(min=1)
 
 
-def supervised(logits: Tensor, labels: Tensor, annotated: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross-entropy, Dice loss, and the probabilities they were computed from."""
+def supervised(logits: Tensor, labels: Tensor, annotated: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and Dice loss."""
+    if annotated is None or bool(annotated.all()):
+        classes = logits.shape[1]
+        counts = torch.arange(classes, device=logits.device).clamp(max=1) / (classes - 1)
+        return cross_entropy_and_dice(logits, labels, counts, _SMOOTH)
     log_p, labels = log_probabilities(logits, annotated), known_labels(labels, annotated)
-    p = log_p.exp()
-    return cross_entropy(log_p, labels), dice_loss(p, labels, annotated), p
+    return cross_entropy(log_p, labels), dice_loss(log_p.exp(), labels, annotated)
 
 
 def squared_error_where(p: Tensor, labels: Tensor, where: Tensor) -> Tensor:

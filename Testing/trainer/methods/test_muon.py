@@ -12,10 +12,11 @@ from trainer.methods.muon import Muon, orthogonal
 from trainer.methods.optimiser import Optimiser
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(3, 50), (50, 3), (8, 8), (4, 1)])
-def test_all_directions_of_a_matrix_come_out_about_as_long(shape: tuple[int, int]) -> None:
+def test_all_directions_of_a_matrix_come_out_about_as_long(shape: tuple[int, int], dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    lengths = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+    lengths = torch.linalg.svdvals(orthogonal(torch.randn(shape).to(dtype)).float())
     assert lengths.min() > 0.5
     assert lengths.max() < 1.3
 

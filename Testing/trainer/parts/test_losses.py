@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.losses import DiceLoss
 
+from trainer.parts import in_pieces
 from trainer.parts.losses import (
     cross_entropy,
     dice_loss,
@@ -30,14 +33,13 @@ def random_case(classes=4, cases=3, seed=0):
 @given(seed=st.integers(0, 1000), classes=st.integers(2, 5))
 def test_with_all_classes_annotated_they_are_those_of_monai_and_torch(seed, classes):
     logits, labels = random_case(classes, seed=seed)
-    ce, dice, p = supervised(logits, labels, torch.ones(3, classes, dtype=torch.bool))
+    ce, dice = supervised(logits, labels, torch.ones(3, classes, dtype=torch.bool))
     theirs = DiceLoss(
         include_background=False, to_onehot_y=True, softmax=True, squared_pred=True, batch=True,
         smooth_nr=1e-5, smooth_dr=1e-5,
     )  # fmt: skip
     torch.testing.assert_close(dice, theirs(logits, labels))
     torch.testing.assert_close(ce, torch.nn.functional.cross_entropy(logits, labels[:, 0]))
-    torch.testing.assert_close(p, logits.softmax(1))
 
 
 @given(seed=st.integers(0, 1000), missing=st.sets(st.integers(1, 3), min_size=1, max_size=3))
@@ -59,7 +61,7 @@ def test_labels_of_classes_that_a_case_does_not_annotate_are_background():
     known = known_labels(labels, annotated)
     assert torch.equal(known[1:], labels[1:])
     assert torch.equal(known[0], torch.where(labels[0] == 2, 0, labels[0]))
-    assert all(torch.isfinite(loss) for loss in supervised(logits, labels, annotated)[:2])
+    assert all(torch.isfinite(loss) for loss in supervised(logits, labels, annotated))
 
 
 def test_the_joined_losses_are_those_of_a_network_that_knows_fewer_classes():
@@ -113,3 +115,41 @@ def test_losses_of_half_precision_logits_are_computed_in_full():
     half = supervised(logits.bfloat16(), labels)
     assert half[0].dtype == half[1].dtype == torch.float32
     assert exact[0] == half[0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    classes=st.integers(2, 5),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    last=st.booleans(),
+    weights=st.tuples(st.floats(-2, 2), st.floats(-2, 2)),
+    spread=st.sampled_from([0.1, 3.0, 50.0]),
+)
+def test_the_written_gradient_is_that_of_autograd(seed, classes, dtype, last, weights, spread):
+    logits, labels = random_case(classes, seed=seed)
+    results = []
+    for voxels in (None, 7, 10_000):
+        x = (spread * logits).to(dtype)
+        x = (x.contiguous(memory_format=torch.channels_last_3d) if last else x).requires_grad_()
+        if voxels is None:
+            log_p = log_probabilities(x)
+            ce, dice = cross_entropy(log_p, labels), dice_loss(log_p.exp(), labels)
+        else:
+            with mock.patch.object(in_pieces, "_VOXELS", voxels):
+                ce, dice = supervised(x, labels)
+        with mock.patch.object(in_pieces, "_VOXELS", voxels):
+            (weights[0] * ce + weights[1] * dice).backward()
+        results.append((ce.detach(), dice.detach(), x.grad.float()))
+    tolerance = {"rtol": 1e-4, "atol": 1e-7} if dtype == torch.float32 else {"rtol": 1e-2, "atol": 1e-5}
+    for expected, *found in zip(*results, strict=True):
+        for one in found:
+            torch.testing.assert_close(one, expected, **tolerance)
+
+
+def test_only_one_of_the_losses_may_be_asked_for():
+    logits, labels = random_case()
+    for which in (0, 1):
+        logits = logits.detach().requires_grad_()
+        supervised(logits, labels)[which].backward()
+        assert logits.grad.abs().sum() > 0
