@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 class FullWhereSmallConv3d(nn.Conv3d):
     def forward(self, input: Tensor) -> Tensor:
-        if all(side >= kernel for side, kernel in zip(input.shape[2:], self.kernel_size, strict=True)):
+        half = torch.is_autocast_enabled(input.device.type)
+        if not half or all(side >= kernel for side, kernel in zip(input.shape[2:], self.kernel_size, strict=True)):
             return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
             return super().forward(input.float())

@@ -21,6 +21,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from SSLSegmentationLib import __version__
 from SSLSegmentationLib.inference.predictors import channels_last
+from trainer.allocator import keep_freed_memory
 from trainer.bf16 import mend_small_volumes
 from trainer.data.batches import loader
 from trainer.data.store import Store
@@ -47,7 +48,8 @@ def fit(run: Run, watch: Watch = lambda moment: None, say: Any = lambda text: No
     if recipe.start and not resumed:
         say(start_from(method, read_source(recipe.start), training.start_share))
     method.half = hardware.precision == "bf16"
-    if method.half and hardware.kind == "cpu":
+    if hardware.kind == "cpu":
+        keep_freed_memory()
         mend_small_volumes(method)
     channels_last(method, hardware.channels_last)
     keep_channels_last(method, hardware.channels_last)
