@@ -32,10 +32,9 @@ WARM_UP, STEPS = 4, 12
 VARIANTS = {
     "monai": {"precision": "f32"},
     "monai, bf16": {"precision": "bf16"},
-    "ours": {"precision": "f32"},
-    "ours, channels first": {"precision": "f32", "channels_last": False},
-    "ours, channels last": {"precision": "f32", "channels_last": True},
-    "ours, bf16": {"precision": "bf16", "channels_last": False},
+    "ours": {"precision": "auto"},
+    "ours, f32": {"precision": "f32"},
+    "ours, f32, channels first": {"precision": "f32", "channels_last": False},
 }
 
 
