@@ -52,15 +52,28 @@ class Saving(Callback):
             trainer.save_checkpoint(self._path)
 
 
-class Average(Callback):
+class Kept(Callback):
+    """Weights of the result that are kept beside the trained ones, from checkpoint to checkpoint."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.weights = state_dict["weights"]
+
+
+class Average(Kept):
     """A running average of the result's weights: w ← d w + (1 - d) w_now after every step.
 
     It begins as the mean of all weights so far, so that those of the beginning are soon forgotten.
     """
 
     def __init__(self, decay: float) -> None:
+        super().__init__()
         self._decay = decay
-        self.weights: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, method: Method, *_: Any) -> None:
@@ -74,32 +87,17 @@ class Average(Callback):
             else:  # such as the count of batches in a normalisation
                 mean.copy_(now[name])
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"weights": self.weights}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.weights = state_dict["weights"]
-
     def on_train_start(self, trainer: Trainer, method: Method) -> None:
         self.weights = {name: tensor.to(method.device) for name, tensor in self.weights.items()}
 
 
-class Start(Callback):
-    """Keeps the weights that a training began with, for the mean of both."""
-
-    def __init__(self) -> None:
-        self.weights: dict[str, Tensor] = {}
+class Start(Kept):
+    """Those that a training began with, for the mean of both."""
 
     def on_train_start(self, trainer: Trainer, method: Method) -> None:
         if not self.weights:
             state = method.result().network.state_dict()
             self.weights = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"weights": self.weights}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.weights = state_dict["weights"]
 
 
 def trained(run: Run) -> Method:

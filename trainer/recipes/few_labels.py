@@ -26,6 +26,8 @@ MANY, SOME = ("batch=8",), ("batch=4",)
 """Pre-trainings see more in a step, as contrast needs others to tell an image from; comparing pixels costs most."""
 SLOWED = ("encoder_rate=0.1",)
 """What was pre-trained moves at a tenth of the rate for the first tenth of the steps."""
+EXACT = "precision=f32"
+"""On every machine, so that a record that several have made compares like with like."""
 
 WAYS = [
     Way("supervised"),
@@ -89,7 +91,7 @@ class Study:
     def _train(self, way: Way, name: str, labelled: int, seed: int) -> None:
         work = plan_of(self.data, self.out, way.flat)
         held_back = ("--test", 0.2, "--folds", 10, "--split-seed", seed)
-        same = ("--seed", seed, "--steps", self.steps, "--device", self.device, *settings(UNWATCHED))
+        same = ("--seed", seed, "--steps", self.steps, "--device", self.device, *settings(UNWATCHED, EXACT))
         start: tuple[object, ...] = ()
         if way.pretraining:
             what = f"{labelled:02d}-" if way.seen_labels else ""
