@@ -34,6 +34,7 @@ WAYS = [
     Way("averaged", changes=("average=0.99",)),
     Way("mean_teacher", "mean_teacher"),
     Way("ua_mt", "ua_mt"),
+    Way("apart", "cross_pseudo", "apart"),
     Way("cross_pseudo", "cross_pseudo"),
     Way("ssl_contrastive", "ssl_contrastive"),
     Way("dual_networks", "dual_networks"),
@@ -46,7 +47,8 @@ WAYS = [
     Way("polycl-s", pretraining="polycl", pretraining_preset="s", changes=SLOWED, flat=True),
     Way("polycl-m", pretraining="polycl", pretraining_preset="m", changes=SLOWED, flat=True, seen_labels=True),
 ]
-"""The baselines first, because the table compares with them; averaged weights, because teachers have them as well."""
+"""The baselines first, because the table compares with them: averaged weights, because teachers have them as well, and
+networks that are apart, because pairs are judged as the mean of two."""
 
 NETWORK = {
     "_target_": "FoldedVNet3D",
