@@ -81,7 +81,7 @@ def as_package(plan: Plan, definition: dict, doubt: UncertaintyRule | None = Non
         sliding=plan.sliding,
         preprocessing=plan.preprocessing,
         uncertainty=doubt or UncertaintyRule(),
-        keep_largest=tuple(c for c, label in enumerate(plan.labels, start=1) if label.value in plan.keep_largest),
+        keep_surest=tuple(c for c, label in enumerate(plan.labels, start=1) if label.value in plan.keep_surest),
     )
 
 

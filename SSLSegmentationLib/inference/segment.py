@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from SSLSegmentationLib.errors import InputError
-from SSLSegmentationLib.inference.cleanup import keep_largest
+from SSLSegmentationLib.inference.cleanup import keep_largest, keep_surest
 from SSLSegmentationLib.inference.devices import choose_device, describe_device
 from SSLSegmentationLib.inference.memory import Plan, free_bytes, is_out_of_memory, release, with_less_memory
 from SSLSegmentationLib.inference.predictors import (
@@ -111,6 +111,9 @@ class Segmenter:
         tick("Finishing", 0.0)
         labels, uncertainty, disagreement, probabilities = targets
         keep_largest(labels, self.package.keep_largest)
+        if self.package.keep_surest:
+            keep_surest(labels, uncertainty, self.package.keep_surest)
+            uncertainty = uncertainty if self.settings.doubt != "none" else None
         tick("Finishing", 1.0)
         seconds = {"preparing": ready - started, "segmenting": done - ready, "finishing": perf_counter() - done}
         return Segmentation(
@@ -159,7 +162,8 @@ class Segmenter:
         several = self.rule.source in ("flips", "dropout", "members")
         wants_doubt = self.settings.doubt != "none"
         labels = np.zeros(scan.shape, dtype=np.uint8)
-        uncertainty = np.zeros(scan.shape, dtype=np.float32) if wants_doubt else None
+        by_doubt = wants_doubt or bool(self.package.keep_surest)
+        uncertainty = np.zeros(scan.shape, dtype=np.float32) if by_doubt else None
         disagreement = np.zeros(scan.shape, dtype=np.float32) if wants_doubt and several else None
         probabilities = None
         if self.settings.probabilities:

@@ -92,6 +92,8 @@ class ModelPackage:
     uncertainty: UncertaintyRule = UncertaintyRule()
     keep_largest: tuple[int, ...] = ()
     """Labels of which only the largest connected component is kept."""
+    keep_surest: tuple[int, ...] = ()
+    """Labels of which only those components are kept that the network is surest of."""
     description: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     """Data, method and recipe, for the card and for provenance."""

@@ -99,7 +99,7 @@ def _metadata(package: ModelPackage) -> dict[str, Any]:
         key: _plain(dataclasses.asdict(package)[key])
         for key in (
             *("id", "licence", "labels", "preprocessing", "sliding", "activation"),
-            *("uncertainty", "keep_largest", "training", "scores"),
+            *("uncertainty", "keep_largest", "keep_surest", "training", "scores"),
         )
     }
     members = [path.relative_to(package.folder).as_posix() for path in package.weights]

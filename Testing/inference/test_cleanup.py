@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from SSLSegmentationLib.inference.cleanup import keep_largest
+from SSLSegmentationLib.inference.cleanup import keep_largest, keep_surest
 
 
 def labels() -> np.ndarray:
@@ -43,6 +43,42 @@ def test_voxels_that_touch_at_an_edge_or_a_corner_only_are_two_pieces():
     array = np.zeros((4, 4, 4), dtype=np.uint8)
     array[:2, :2, :2] = 1
     array[2, 2, 2] = array[2, 2, 1] = 1
+    assert keep_largest(array, (1,)) == 2
+
+
+def doubted(*pieces: tuple[tuple[slice, ...], float]) -> np.ndarray:
+    doubt = np.ones((10, 10, 10), dtype=np.float32)
+    for where, much in pieces:
+        doubt[where] = much
+    return doubt
+
+
+LARGE, MIDDLE = (slice(2, 5),) * 3, (slice(8, 10),) * 3
+
+
+def test_the_surest_piece_is_kept_and_not_the_largest():
+    array = labels()
+    assert keep_surest(array, doubted((LARGE, 0.3), (MIDDLE, 0.1)), (1,)) == 28
+    assert (array[MIDDLE] == 1).all()
+    assert (array == 1).sum() == 8
+
+
+def test_pieces_that_are_about_as_sure_are_all_kept():
+    array = labels()
+    assert keep_surest(array, doubted((LARGE, 0.12), (MIDDLE, 0.1)), (1,)) == 1
+    assert (array == 1).sum() == 35
+
+
+def test_a_crumb_is_not_kept_however_sure_it_is():
+    array = labels()
+    crumb = (slice(0, 1),) * 3
+    assert keep_surest(array, doubted((LARGE, 0.12), (MIDDLE, 0.3), (crumb, 0.0)), (1,)) == 9
+    assert (array == 1).sum() == 27
+
+
+def test_of_equal_pieces_the_largest_is_one():
+    array = np.zeros((5, 1, 1), dtype=np.uint8)
+    array[[0, 2, 4]] = 1
     assert keep_largest(array, (1,)) == 2
 
 

@@ -308,6 +308,17 @@ def test_only_the_largest_piece_is_kept_where_the_package_asks():
     assert segmented(Volume(voxels), Threshold(50.0), keep_largest=(1,)).labels.voxels.sum() == 64
 
 
+@pytest.mark.parametrize("doubt", ["none", "entropy"])
+def test_the_surest_pieces_are_kept_whether_or_not_the_doubt_is_asked_for(doubt: str):
+    voxels = np.zeros((12, 12, 12), dtype=np.int16)
+    voxels[1:4, 1:4, 1:4] = 100  # surely
+    voxels[6:10, 6:10, 6:10] = 51  # larger, but only just
+    result = segmented(Volume(voxels), Threshold(50.0), Settings("cpu", doubt=doubt), keep_surest=(1,))
+    assert result.labels.voxels.sum() == 27
+    assert result.labels.voxels[2, 2, 2] == 1
+    assert (result.uncertainty is None) == (doubt == "none")
+
+
 def test_openvino_and_torch_agree():
     scan = noise((20, 21, 22))
     rule = Preprocessing(intensity=IntensityRule("zscore"), crop_to_body=False)

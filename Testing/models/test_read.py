@@ -73,8 +73,15 @@ def test_a_wrong_key_is_refused_with_the_file_and_the_key(read_with, keys, words
 
 
 def test_optional_keys_have_defaults(read_with):
-    package = read_with(uncertainty=None, keep_largest=None, training=None, scores=None, activation=None, id=None)
-    assert (package.uncertainty.source, package.keep_largest, package.id) == ("entropy", (), "two-organs")
+    package = read_with(
+        uncertainty=None, keep_largest=None, keep_surest=None, training=None, scores=None, activation=None, id=None
+    )
+    assert (package.uncertainty.source, package.keep_largest, package.keep_surest, package.id) == (
+        "entropy",
+        (),
+        (),
+        "two-organs",
+    )
     assert package.activation == "softmax"
 
 

@@ -207,8 +207,8 @@ def test_what_is_judged_mirrored_is_packaged_to_look_mirrored(tmp_path: Path) ->
 def test_only_the_largest_part_of_a_label_counts_where_the_plan_says_so(tmp_path: Path) -> None:
     from trainer.predict import as_package
 
-    plan = tiny_plan(tmp_path / "data", keep_largest=(3,))
-    assert as_package(plan, plan.network).keep_largest == (2,), "by the number of the class, not by the user's value"
+    plan = tiny_plan(tmp_path / "data", keep_surest=(3,))
+    assert as_package(plan, plan.network).keep_surest == (2,), "by the number of the class, not by the user's value"
 
 
 def test_a_network_that_answers_clicks_becomes_a_package_of_its_kind(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ class Plan:
     padding: Literal["zero", "edge"] = "zero"
     background: tuple[int, ...] = ()
     """Values in the label files that are not learnt."""
-    keep_largest: tuple[int, ...] = ()
-    """Values of labels of which only the largest connected part counts, in judging and in use."""
+    keep_surest: tuple[int, ...] = ()
+    """Values of labels of which only the parts count that the network is surest of, in judging and in use."""
     seed: int = 0
 
     @property

@@ -54,9 +54,9 @@ turn: quarter turns in the plane. degrees, scale: how far "affine" rotates and r
     "overlap": "Of neighbouring patches when a whole scan is segmented (0 to below 0.95).",
     "padding": "What surrounds scans smaller than a patch: zero, or edge (the outermost voxels repeated).",
     "background": "Values in your label files that are not learnt, but count as background.",
-    "keep_largest": """\
-Values of labels that are one connected structure in every patient, such as a liver: of what is found only the largest
-part is kept, when cases are judged and when the model is used.""",
+    "keep_surest": """\
+Values of labels that are one connected structure in every patient, such as a liver: of what is found only the parts
+are kept that the network is about as sure of as of its surest one, when cases are judged and when the model is used.""",
     "seed": "Another seed, another training; the same seed, the same one.",
 }
 
@@ -113,7 +113,7 @@ def check_plan(plan: Plan, where: str) -> None:
         ("labels", not all(name.strip() and name.isprintable() for name in names), "names in one line"),
         ("labels", not all(0 <= c <= 1 for label in plan.labels for c in label.color), "colours from 0 to 1"),
         ("background", bool(set(plan.background) & set(values)), "values that are not among the labels"),
-        ("keep_largest", not set(plan.keep_largest) <= set(values), "values of labels"),
+        ("keep_surest", not set(plan.keep_surest) <= set(values), "values of labels"),
         ("preprocessing.orientation", not _is_orientation(plan.preprocessing.orientation), "letters such as RAS"),
         ("preprocessing.spacing", spacing and not all(0.01 <= s <= 100 for s in spacing), "0.01 to 100 millimetres"),
         ("preprocessing.intensity", not all(map(_is_rule, rules)), "low below high, and percentiles from 0 to 100"),

@@ -113,7 +113,7 @@ def _evaluated(
     backbone = trained_predictor(run)
     reliabilities, heat = _calibration(run, backbone, device, [case.name for case in files], tick)
     axes = _mirrored(run) if flips else ()
-    rows = _rows(run.plan, backbone, device, files, tolerance_mm, axes, tick)
+    rows = _rows(run.plan, backbone, device, files, tolerance_mm, axes, heat.get("temperature", 1.0), tick)
     facts |= {"tolerance_mm": tolerance_mm, "flip_axes": list(axes), **heat}
     return Evaluation(rows, reliabilities, facts)
 
@@ -150,10 +150,11 @@ def _rows(
     cases: Sequence[CaseFiles],
     tolerance_mm: float,
     flip_axes: tuple[int, ...],
+    temperature: float,
     tick: Tick,
 ) -> list[Row]:
     settings = Settings(device=device, doubt="flips" if flip_axes else "none")
-    predict = Predictor(backbone, plan, settings, flip_axes=flip_axes)
+    predict = Predictor(backbone, plan, settings, temperature, flip_axes)
     known, rows = known_labels(plan), []
     for number, case in enumerate(cases):
         tick("Judging", number / len(cases))

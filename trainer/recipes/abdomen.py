@@ -77,7 +77,7 @@ def stage(data: Path, out: Path, name: str, steps: int) -> Stage:
     def change(plan: dict[str, Any]) -> None:
         plan["preprocessing"] |= {"orientation": "RAS", "spacing": GRIDS[name]["spacing"]}
         plan["augmentation"] |= VARIED
-        plan |= {"patch": GRIDS[name]["patch"], "batch": 2, "network": NETWORK, "keep_largest": CONNECTED}
+        plan |= {"patch": GRIDS[name]["patch"], "batch": 2, "network": NETWORK, "keep_surest": CONNECTED}
 
     return Stage(name, planned(out / name, data, change, "--budget", "cpu", "--name", "abdomen CT fast"), steps)
 
