@@ -55,8 +55,8 @@ turn: quarter turns in the plane. degrees, scale: how far "affine" rotates and r
     "padding": "What surrounds scans smaller than a patch: zero, or edge (the outermost voxels repeated).",
     "background": "Values in your label files that are not learnt, but count as background.",
     "keep_surest": """\
-Values of labels that are one connected structure in every patient, such as a liver: of what is found only the parts
-are kept that the network is about as sure of as of its surest one, when cases are judged and when the model is used.""",
+Values of labels that are one connected structure in every patient, such as a liver: of what is found the parts are
+kept that the network is about as sure of as of its surest one, when cases are judged and when the model is used.""",
     "seed": "Another seed, another training; the same seed, the same one.",
 }
 
