@@ -12,7 +12,7 @@ from Testing.trainer.methods.tiny import FIRST, SECOND, tiny_batch, tiny_plan
 from trainer.methods import method_class
 from trainer.presets import load, presets_of
 
-PRESETS = [
+PUBLISHED = [
     ("mean_teacher", "paper"),
     ("ua_mt", "paper"),
     ("cross_pseudo", "paper"),
@@ -21,6 +21,7 @@ PRESETS = [
     ("dual_networks", "paper"),
     ("dual_networks", "released"),
 ]
+PRESETS = [*PUBLISHED, ("cross_pseudo", "apart")]
 
 
 def test_every_preset_file_of_these_methods_is_tested_here():
@@ -30,7 +31,7 @@ def test_every_preset_file_of_these_methods_is_tested_here():
     }
 
 
-@pytest.mark.parametrize(("method", "preset"), PRESETS)
+@pytest.mark.parametrize(("method", "preset"), PUBLISHED)
 def test_optimiser_length_and_streams_are_the_published_ones(method, preset):
     settings, training = load(method, preset)
     optimiser = settings.optimiser
@@ -53,6 +54,15 @@ def test_a_preset_makes_finite_losses_with_small_networks(method, preset):
         loss, terms = made.loss(tiny_batch(2), step)
         assert torch.isfinite(loss)
         assert all(torch.isfinite(term) for term in terms.values())
+
+
+def test_networks_that_are_apart_learn_nothing_from_each_other():
+    apart, together = load("cross_pseudo", "apart")[0], load("cross_pseudo")[0]
+    assert dataclasses.replace(apart, cross=together.cross) == together
+    made = method_class("cross_pseudo")(tiny_plan(2), dataclasses.replace(apart, first=FIRST, second=SECOND), 100, 0)
+    weights = made.weights(99)
+    assert weights["cross_a"] == weights["cross_b"] == 0
+    assert weights["dice_a"] == weights["dice_b"] == 1
 
 
 @pytest.mark.parametrize(
