@@ -2,7 +2,8 @@
 
 Runs that differ in seed or fold alone belong together. The folds of one seed are put together, so that each case counts
 once; the figures of a method are those of its seeds on average, with their standard deviation. A gain is the mean
-difference to the baseline with as many labelled cases, in pairs of the same case, with its 95 % bootstrap interval.
+difference to the baseline with as many labelled cases, in pairs of the same case, with its 95 % bootstrap interval; of
+the seeds that both have, where they have any in common.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def lines_of(runs: Sequence[Run], baseline: str = "supervised") -> list[Line]:
                 f"judged already ({sorted(twice)[0]}): give each run once."
             )
         rows += run.rows
-    bases = {labelled: _dice_by_case(seeds) for (name, _, labelled), seeds in groups.items() if name == baseline}
+    bases = {labelled: seeds for (name, _, labelled), seeds in groups.items() if name == baseline}
     return [
         _line(*group, seeds, bases.get(group[2]) if group[0] != baseline else None)
         for group, seeds in sorted(groups.items(), key=lambda item: (item[0][2], item[0][0] != baseline, item[0]))
@@ -107,7 +108,7 @@ def _line(
     preset: str,
     labelled: int,
     seeds: dict[int, list[Row]],
-    base: dict[str, float] | None,
+    base: dict[int, list[Row]] | None,
 ) -> Line:
     def over_seeds(measure: str) -> tuple[float, float]:
         means = [float(np.nanmean(list(by_case(rows, measure).values()))) for rows in seeds.values()]
@@ -116,17 +117,12 @@ def _line(
     by_seed = [
         {label: np.nanmean(values) for label, values in by_label(rows, "dice").items()} for rows in seeds.values()
     ]
-    own = _dice_by_case(seeds)
-    shared = sorted(own.keys() & base.keys()) if base else []
-    gain = (
-        gain_of(np.array([own[case] for case in shared]), np.array([base[case] for case in shared])) if shared else None
-    )
     return Line(
         method,
         preset,
         labelled,
         tuple(sorted(seeds)),
-        len(own),
+        len(_dice_by_case(seeds)),
         over_seeds("dice"),
         over_seeds("hd95_mm"),
         over_seeds("assd_mm"),
@@ -135,8 +131,18 @@ def _line(
             label: statistics.mean(float(one[label]) for one in by_seed if label in one)
             for label in dict.fromkeys(label for one in by_seed for label in one)
         },
-        gain,
+        _gain(seeds, base) if base else None,
     )
+
+
+def _gain(seeds: dict[int, list[Row]], base: dict[int, list[Row]]) -> Mean | None:
+    common = seeds.keys() & base.keys()
+    own, other = (
+        _dice_by_case({seed: rows for seed, rows in one.items() if seed in common or not common})
+        for one in (seeds, base)
+    )
+    shared = sorted(own.keys() & other.keys())
+    return gain_of(*(np.array([one[case] for case in shared]) for one in (own, other))) if shared else None
 
 
 def _dice_by_case(seeds: dict[int, list[Row]]) -> dict[str, float]:

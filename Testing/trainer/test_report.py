@@ -35,8 +35,18 @@ def test_a_method_is_compared_with_the_baseline_on_the_same_cases(tmp_path: Path
     assert first.dice[0] == pytest.approx(0.77 - 0.01 + 0.0066667)
     assert first.dice[1] == pytest.approx(0.02 / 2**0.5)
     assert second.gain is not None
-    assert (second.gain.value, second.gain.low, second.gain.high) == pytest.approx((0.04, 0.04, 0.04))
+    assert (second.gain.value, second.gain.low, second.gain.high) == pytest.approx((0.05, 0.05, 0.05)), "of seed 0"
     assert second.labels["anterior"] - second.labels["posterior"] == pytest.approx(0.02)
+
+
+def test_without_a_seed_in_common_all_seeds_are_compared(tmp_path: Path) -> None:
+    runs = [
+        a_run(tmp_path / "s0", "supervised", {"a": 0.6, "b": 0.8}, seed=0),
+        a_run(tmp_path / "m1", "mean_teacher", {"b": 0.9, "c": 0.1}, seed=1),
+    ]
+    _, second = lines_of([read_run(folder) for folder in runs])
+    assert second.gain is not None
+    assert second.gain.value == pytest.approx(0.1), "of the case that both judged"
 
 
 def test_folds_of_one_seed_are_put_together(tmp_path: Path) -> None:
