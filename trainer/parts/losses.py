@@ -25,7 +25,7 @@ def log_probabilities(logits: Tensor, annotated: Tensor | None = None) -> Tensor
     p'₀ = p₀ + Σ p_c over c not annotated,   p'_c = 0 for those c,   p'_c = p_c for the others
     """
     logs = logits.float().log_softmax(dim=1)
-    if annotated is None or bool(annotated.all()):
+    if _whole(annotated):
         return logs
     known = annotated[:, :, None, None, None]
     joined = logs[:, 1:].masked_fill(known[:, 1:], _NEVER)
@@ -35,7 +35,7 @@ def log_probabilities(logits: Tensor, annotated: Tensor | None = None) -> Tensor
 
 def known_labels(labels: Tensor, annotated: Tensor | None = None) -> Tensor:
     """The labels, with those of classes that the case does not annotate as background, where their probability went."""
-    if annotated is None or bool(annotated.all()):
+    if _whole(annotated):
         return labels
     known = annotated.gather(1, labels.flatten(1)).view_as(labels)
     return labels * known
@@ -65,7 +65,7 @@ def dice_loss(p: Tensor, labels: Tensor, annotated: Tensor | None = None, smooth
 
 def supervised(logits: Tensor, labels: Tensor, annotated: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Cross-entropy and Dice loss."""
-    if annotated is None or bool(annotated.all()):
+    if _whole(annotated):
         classes = logits.shape[1]
         counts = torch.arange(classes, device=logits.device).clamp(max=1) / (classes - 1)
         return cross_entropy_and_dice(logits, labels, counts, _SMOOTH)
@@ -78,6 +78,11 @@ def squared_error_where(p: Tensor, labels: Tensor, where: Tensor) -> Tensor:
     target = _one_hot(labels, p.shape[1])[:, 1:]
     errors = (p[:, 1:] - target.float()).square().sum(dim=1)
     return (errors * where).sum() / (where.sum() + 1e-16)
+
+
+def _whole(annotated: Tensor | None) -> bool:
+    """Whether every case annotates all classes."""
+    return annotated is None or bool(annotated.all())
 
 
 def _one_hot(labels: Tensor, classes: int) -> Tensor:
