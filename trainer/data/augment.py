@@ -6,11 +6,12 @@ same for windowed CT and for standardised MR.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainer.data.patches import Placement
+from trainer.data.patches import Placement, Swelling
 
 _NOISE = (0.02, 0.15)  # standard deviation, in standard deviations of the patch
 _BLUR = (0.4, 0.9)  # voxels
@@ -19,6 +20,8 @@ _CONTRAST = (0.7, 1.35)
 _GAMMA = (0.7, 1.5)
 _NEARLY_CUBIC = 2.0  # between thicker slices, a turn out of their plane would only smear
 _TAPS = 2
+_ROOM = 3.0
+"""Radius of what moves around a structure, in root mean square distances from its middle: a ball has 1.3 of them."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Augmentation:
     """The most it is rotated about each axis."""
     scale: tuple[float, float] = (0.85, 1.2)
     """Smaller and larger patients, each axis a little differently."""
+    swell: float = 0.0
+    """A labelled structure in the patch is larger or smaller than it was, and what lies around makes room."""
+    swelling: tuple[float, float] = (0.4, 2.5)
+    """How many times as large, in its very middle; about half as much as a whole."""
     noise: float = 0.15
     blur: float = 0.15
     brightness: float = 0.15
@@ -42,10 +49,10 @@ class Augmentation:
     gamma: float = 0.3
 
 
-CROP_ONLY = Augmentation((), False, 0.0, 0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0)
+CROP_ONLY = Augmentation((), False, 0.0, 0.0, (1.0, 1.0), noise=0.0, blur=0.0, brightness=0.0, contrast=0.0, gamma=0.0)
 """As the released code of SSL-contrastive trains."""
 
-FLIPS_AND_TURNS = Augmentation((0, 1), True, 0.0, 0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0)
+FLIPS_AND_TURNS = replace(CROP_ONLY, mirror=(0, 1), turn=True)
 """As UA-MT trains: quarter turns and mirrors in the plane."""
 
 LOOKS = {"plan": None, "crop": CROP_ONLY, "turns": FLIPS_AND_TURNS}
@@ -58,9 +65,11 @@ def place(
     augmentation: Augmentation,
     patch: tuple[int, int, int],
     spacing: np.ndarray,
+    foreground: Mapping[int, np.ndarray] | None = None,
 ) -> Placement:
-    """A patch around the centre, as straight or as askew as the augmentation draws it."""
-    affine = None
+    """A patch around the centre, as straight or as askew as the augmentation draws it. `foreground` is some voxels of
+    each class of the case, for what may swell in it."""
+    affine, swelling = None, None
     if rng.random() < augmentation.affine:
         affine = _affine(rng, augmentation, patch, np.asarray(spacing, dtype=np.float64))
     axes = (0, 1, 2)
@@ -71,7 +80,9 @@ def place(
             axes, flips[0] = (1, 0, 2), not flips[0]
         if quarters >= 2:
             flips[:2] = [not flips[0], not flips[1]]
-    return Placement(np.asarray(centre, dtype=np.float64), affine, axes, (flips[0], flips[1], flips[2]))
+    if augmentation.swell and foreground and rng.random() < augmentation.swell:
+        swelling = _swelling(rng, augmentation, centre, patch, np.asarray(spacing, dtype=np.float64), foreground)
+    return Placement(np.asarray(centre, dtype=np.float64), affine, axes, (flips[0], flips[1], flips[2]), swelling)
 
 
 def another_look(rng: np.random.Generator, image: np.ndarray, augmentation: Augmentation) -> np.ndarray:
@@ -147,3 +158,23 @@ def _affine(
     # A patient twice as large is seen where the scan is walked through in half steps.
     millimetres = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() / sizes
     return millimetres * spacing / spacing[:, None]
+
+
+def _swelling(
+    rng: np.random.Generator,
+    augmentation: Augmentation,
+    centre: np.ndarray,
+    patch: tuple[int, int, int],
+    spacing: np.ndarray,
+    foreground: Mapping[int, np.ndarray],
+) -> Swelling | None:
+    """Around the middle of one of the structures whose middle the patch shows."""
+    middles = {one: voxels.mean(axis=0) for one, voxels in foreground.items() if len(voxels)}
+    shown = [one for one, middle in middles.items() if (np.abs(middle - centre) < np.array(patch) / 2).all()]
+    if not shown or min(patch) == 1:
+        return None
+    one = shown[rng.integers(len(shown))]
+    distances = np.linalg.norm((foreground[one] - middles[one]) * spacing, axis=1)
+    radius = _ROOM * max(float(np.sqrt(np.square(distances).mean())), float(spacing.max()))
+    factor = float(np.exp(rng.uniform(*np.log(augmentation.swelling))))
+    return Swelling(middles[one], radius, factor, spacing)

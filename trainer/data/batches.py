@@ -92,7 +92,7 @@ class Batches(Dataset):
             if case.labels is None:
                 raise InputError(f'"{case.name}" has no labels, but is to be trained on with them: correct the split.')
             centre = choose_centre(rng, case.image.shape, self.plan.patch, case.foreground, self.plan.foreground)
-            where = place(rng, centre, self.augmentation, self.plan.patch, case.spacing)
+            where = place(rng, centre, self.augmentation, self.plan.patch, case.spacing, case.foreground)
             image, truth = cut_both(case.image, case.labels, where, self.plan.patch, self.plan.padding)
             truths.append(truth)
             images.append(another_look(rng, image, self.augmentation))

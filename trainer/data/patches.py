@@ -13,6 +13,33 @@ if TYPE_CHECKING:
 
 Padding = Literal["zero", "edge"]
 
+_NOISE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Swelling:
+    """A ball of a case in which all is drawn from its middle towards its surface, which stays: what lies in the middle
+    is swollen, and presses on what lies around; or shrunken, with a factor below 1."""
+
+    centre: np.ndarray
+    """Voxel index of the middle."""
+    radius: float
+    """Millimetres."""
+    factor: float
+    """So many times as large is what lies in the very middle."""
+    spacing: np.ndarray
+    """Of the case, in millimetres."""
+
+    def source(self, places: Tensor) -> Tensor:
+        """The (…, 3) voxels of the case that are seen at these places: at r of the radius, those from r / (f + r - fr).
+        With 1 / f for f, this undoes itself."""
+        import torch
+
+        centre, spacing = (torch.from_numpy(np.asarray(one, np.float32)) for one in (self.centre, self.spacing))
+        away = places - centre
+        r = (torch.linalg.vector_norm(away * spacing, dim=-1, keepdim=True) / self.radius).clamp_(max=1)
+        return away.div_(r.mul_(1 - self.factor).add_(self.factor)).add_(centre)
+
 
 @dataclass(frozen=True, eq=False)
 class Placement:
@@ -26,6 +53,12 @@ class Placement:
     """Which axis of the case each axis of the patch runs along."""
     flips: tuple[bool, bool, bool] = (False, False, False)
     """Which axes of the patch run backwards."""
+    swelling: Swelling | None = None
+
+    @property
+    def straight(self) -> bool:
+        """Whether all its voxels are voxels of the case."""
+        return self.affine is None and self.swelling is None
 
     @property
     def matrix(self) -> np.ndarray:
@@ -64,7 +97,7 @@ def choose_centre(
 def cut(array: np.ndarray, placement: Placement, patch: tuple[int, int, int], padding: Padding = "zero") -> np.ndarray:
     """The patch of an image as a new float32 array."""
     size = _straight_size(placement, patch)
-    if placement.affine is None:
+    if placement.straight:
         return _turned(window(array, _start(placement, size), size, padding, np.float32), placement)
     low, around_size, grid = _grid(placement, size)
     return _turned(_sampled(window(array, low, around_size, padding, np.float32), grid), placement)
@@ -79,7 +112,7 @@ def cut_both(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The patch of an image (float32) and of its labels (uint8); around a case everything is background."""
     size = _straight_size(placement, patch)
-    if placement.affine is None:
+    if placement.straight:
         start = _start(placement, size)
         pair = window(image, start, size, padding, np.float32), window(labels, start, size, "zero", np.uint8)
     else:
@@ -123,28 +156,50 @@ def _turned(found: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def _grid(placement: Placement, size: list[int]) -> tuple[np.ndarray, list[int], Tensor]:
-    """What part of the case a patch lying askew touches, and the places in it as torch's grid_sample counts them."""
+    """What part of the case a patch that is not straight touches, and the places in it as torch's grid_sample counts
+    them: from -1 to 1 over the part, and the last axis first."""
     import torch
 
-    half = (np.array(size) - 1) / 2
-    reach = np.abs(placement.affine) @ half
+    affine = np.eye(3) if placement.affine is None else placement.affine
+    if placement.swelling is None:
+        reach = np.abs(affine) @ ((np.array(size) - 1) / 2)
+        low, last = _box(placement.centre - reach, placement.centre + reach)
+        slopes, middle = _counted(placement.centre, low, last)
+        grid = _places(size, (affine * slopes[:, None])[::-1], middle[::-1])
+    else:
+        places = placement.swelling.source(_places(size, affine, placement.centre))
+        low, last = _box(*(end(places, dim=(0, 1, 2)).double().numpy() for end in (torch.amin, torch.amax)))
+        slopes, start = _counted(np.zeros(3), low, last)
+        grid = torch.stack([places[..., a] * float(slopes[a]) + float(start[a]) for a in (2, 1, 0)], dim=-1)
+    return low, [int(n) + 1 for n in last], grid[None]
+
+
+def _box(first: np.ndarray, final: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The voxels around these positions: the first of them, and how many follow it along each axis."""
     # Where an axis stays as it is, its ends fall on voxels, and rounding noise must not ask for one more.
-    low = np.floor(placement.centre - reach + 1e-6).astype(int)
-    high = np.ceil(placement.centre + reach - 1e-6).astype(int)
-    # Torch counts from -1 to 1 over a grid, and names the last axis first. An axis of one voxel has only its middle.
-    last = high - low
+    low = np.floor(first + _NOISE).astype(int)
+    return low, np.ceil(final - _NOISE).astype(int) - low
+
+
+def _counted(position: np.ndarray, low: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A voxel, and a position, of a box as torch counts them. An axis of one voxel has only its middle."""
     per_voxel = np.where(last > 0, 2 / np.maximum(last, 1), 0.0)
-    middle = np.where(last > 0, (placement.centre - low) * per_voxel - 1, 0.0)
-    slopes = placement.affine * per_voxel[:, None]
+    return per_voxel, np.where(last > 0, (position - low) * per_voxel - 1, 0.0)
+
+
+def _places(size: list[int], matrix: np.ndarray, middle: np.ndarray) -> Tensor:
+    """(i, j, k, 3) float32: middle + matrix @ (p - (size - 1) / 2) for every voxel p of a patch of this size."""
+    import torch
+
     steps = [
-        (torch.arange(n, dtype=torch.float32) - h).reshape([-1 if a == axis else 1 for a in range(3)])
-        for axis, (n, h) in enumerate(zip(size, half, strict=True))
+        (torch.arange(n, dtype=torch.float32) - (n - 1) / 2).reshape([-1 if a == axis else 1 for a in range(3)])
+        for axis, n in enumerate(size)
     ]
-    grid = torch.empty([1, *size, 3])
-    for axis in range(3):
-        along = [step * float(slope) for step, slope in zip(steps, slopes[axis], strict=True)]
-        torch.add(along[0] + (along[1] + float(middle[axis])), along[2], out=grid[0, ..., 2 - axis])
-    return low, [int(n) + 1 for n in last], grid
+    places = torch.empty([*size, 3])
+    for row in range(3):
+        along = [step * float(slope) for step, slope in zip(steps, matrix[row], strict=True)]
+        torch.add(along[0] + (along[1] + float(middle[row])), along[2], out=places[..., row])
+    return places
 
 
 def _sampled(around: np.ndarray, grid: Tensor, nearest: bool = False) -> np.ndarray:

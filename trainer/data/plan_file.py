@@ -49,7 +49,8 @@ level and of the last layer: twice as many see more, need four times the work an
     "augmentation": """\
 What is done to patches so that few cases teach more. Numbers are probabilities where nothing else is said.
 mirror: axes (0, 1, 2 for i, j, k) that may be mirrored; [] where left and right are different labels.
-turn: quarter turns in the plane. degrees, scale: how far "affine" rotates and resizes.""",
+turn: quarter turns in the plane. degrees, scale: how far "affine" rotates and resizes.
+swell: how often one structure in the patch is made larger or smaller, and others make room; swelling: how far.""",
     "foreground": "Part of the patches that surely show a labelled structure (0 to 1); the others lie anywhere.",
     "overlap": "Of neighbouring patches when a whole scan is segmented (0 to below 0.95).",
     "padding": "What surrounds scans smaller than a patch: zero, or edge (the outermost voxels repeated).",
@@ -104,7 +105,7 @@ def check_plan(plan: Plan, where: str) -> None:
         rule = rule.then
     values, names = [label.value for label in plan.labels], [label.name for label in plan.labels]
     change, spacing, flat = plan.augmentation, plan.preprocessing.spacing, plan.patch[2] == 1
-    probabilities = ("affine", "noise", "blur", "brightness", "contrast", "gamma")
+    probabilities = ("affine", "swell", "noise", "blur", "brightness", "contrast", "gamma")
     problems = (
         ("name", not plan.name.strip() or not plan.name.isprintable(), "a name in one line"),
         ("labels", not values, "at least one label"),
@@ -130,6 +131,11 @@ def check_plan(plan: Plan, where: str) -> None:
         ("augmentation.mirror", not {0, 1, 2} >= set(change.mirror), "axes 0, 1 and 2"),
         ("augmentation.degrees", not 0 <= change.degrees <= 180, "0 to 180 degrees"),
         ("augmentation.scale", not 0.2 <= change.scale[0] <= 1 <= change.scale[1] <= 5, "two numbers around 1"),
+        (
+            "augmentation.swelling",
+            not 0.2 <= change.swelling[0] <= 1 <= change.swelling[1] <= 5,
+            "two numbers around 1",
+        ),
         *((f"augmentation.{p}", not 0 <= getattr(change, p) <= 1, "a probability from 0 to 1") for p in probabilities),
         ("foreground", not 0 <= plan.foreground <= 1, "a part from 0 to 1"),
         ("overlap", not 0 <= plan.overlap < 0.95, "a part from 0 to below 0.95"),

@@ -24,7 +24,8 @@ from trainer.recipes.study import UNWATCHED, Clock, Way, add_choice, arguments, 
 from trainer.report import lines_of, markdown, read_run
 
 METHODS = ("supervised", "mean_teacher", "ua_mt", "cross_pseudo", "ssl_contrastive", "dual_networks")
-WAYS = [Way(name, name) for name in METHODS]
+WAYS = [*(Way(name, name) for name in METHODS), Way("apart", "cross_pseudo", changes=("cross=0",))]
+"""The last is a control: two networks that never hear of each other, judged as their mean, as those of pairs are."""
 _CASES, _JUDGES = 80, 20
 
 
@@ -74,8 +75,8 @@ def main() -> None:
                 folder = given.out / "runs" / f"{labelled:02d}-{way.name}-{seed}"
                 method = ("--method", way.method, "--preset", preset, "--split", split_of(given.out, labelled))
                 same = ("--seed", seed, "--steps", given.steps or steps, "--device", given.device)
-                quiet = settings(UNWATCHED, "save_every=100")
-                done.append(judged(run(folder, "train", plan, *method, *same, *quiet, clock=clock)))
+                changes = settings(UNWATCHED, "save_every=100", *way.changes)
+                done.append(judged(run(folder, "train", plan, *method, *same, *changes, clock=clock)))
                 (given.out / "table.md").write_text(markdown(lines_of([read_run(one) for one in done])), "utf-8")
 
 

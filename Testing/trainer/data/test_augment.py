@@ -66,6 +66,34 @@ def test_flat_patches_and_thick_slices_stay_in_their_plane(patch: tuple, spacing
         assert patch[2] > 1 or placed.affine[2, 2] == pytest.approx(1)
 
 
+def test_what_swells_is_a_structure_whose_middle_the_patch_shows_as_often_and_as_much_as_asked() -> None:
+    near, far = CENTRE + np.array([[-1, 0, 0], [3, 0, 0]]), CENTRE + np.array([[20, 0, 0], [22, 0, 0]])
+    voxels = {1: near.astype(np.int32), 2: far.astype(np.int32)}
+    change = replace(CROP_ONLY, swell=0.5, swelling=(0.5, 3.0))
+    spacing = np.array((2.0, 1.0, 1.0))
+    swellings = [place(np.random.default_rng(s), CENTRE, change, PATCH, spacing, voxels).swelling for s in range(400)]
+    found = [one for one in swellings if one is not None]
+    assert len(found) / 400 == pytest.approx(0.5, abs=0.08)
+    for one in found:
+        np.testing.assert_allclose(one.centre, CENTRE + np.array((1, 0, 0)))
+        assert one.radius == pytest.approx(12)  # three times the 4 mm that both voxels lie from their middle
+        assert 0.5 <= one.factor <= 3.0
+    assert {one.factor > 1 for one in found} == {True, False}
+    assert all(place(np.random.default_rng(s), CENTRE, change, PATCH, spacing).swelling is None for s in range(20))
+    flat = [place(np.random.default_rng(s), CENTRE, change, (8, 8, 1), spacing, voxels) for s in range(20)]
+    assert all(one.swelling is None for one in flat)
+
+
+def test_where_nothing_swells_all_else_is_drawn_as_ever() -> None:
+    change = Augmentation((0, 1, 2), turn=True, affine=0.5)
+    voxels = {1: CENTRE[None].astype(np.int32)}
+    for seed in range(20):
+        with_voxels, without = (
+            place(np.random.default_rng(seed), CENTRE, change, PATCH, np.ones(3), known) for known in (voxels, None)
+        )
+        np.testing.assert_array_equal(with_voxels.matrix, without.matrix)
+
+
 @pytest.mark.parametrize("name", ["noise", "blur", "brightness", "contrast", "gamma"])
 def test_each_change_of_intensity_happens_alone_and_as_often_as_asked(name: str) -> None:
     change = replace(CROP_ONLY, **{name: 0.4})

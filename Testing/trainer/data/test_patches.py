@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from SSLSegmentationLib.inference.sliding import _padded
 from SSLSegmentationLib.models.package import Sliding
 from trainer.data.augment import Augmentation, place
-from trainer.data.patches import Placement, choose_centre, cut, cut_both
+from trainer.data.patches import Placement, Swelling, choose_centre, cut, cut_both
 
 SHAPE = (30, 34, 26)
 
@@ -58,6 +60,56 @@ def test_a_patch_shows_the_positions_its_placement_names(patch: tuple, data: st.
         assert found.shape == patch
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected[axis], atol=2e-3)
+
+
+SPACING = np.array((1.0, 1.0, 2.0))
+swellings = st.builds(
+    lambda factor, radius, middle: Swelling(np.array(middle), radius, factor, SPACING),
+    st.floats(0.2, 5.0),
+    st.floats(2.0, 20.0),
+    st.tuples(*[st.floats(8.0, 20.0)] * 3),
+)
+
+
+@settings(deadline=None)
+@given(swellings)
+def test_what_a_swelling_moves_stays_in_its_ball_and_comes_back_with_the_inverse_factor(swelling: Swelling) -> None:
+    voxels = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1).astype(np.float32)
+    seen = swelling.source(torch.from_numpy(voxels))
+    distance, before = (
+        np.linalg.norm((places - swelling.centre) * SPACING, axis=-1) for places in (voxels, seen.numpy())
+    )
+    outside = distance >= swelling.radius
+    np.testing.assert_allclose(seen.numpy()[outside], voxels[outside], atol=1e-4)
+    inside = (distance > 0) & ~outside
+    assert (before[inside] <= swelling.radius + 1e-3).all()
+    assert ((before < distance) if swelling.factor > 1.001 else (before > distance * 0.999))[inside].all()
+    undone = Swelling(swelling.centre, swelling.radius, 1 / swelling.factor, SPACING).source(seen)
+    np.testing.assert_allclose(undone.numpy(), voxels, atol=2e-3)
+
+
+@settings(deadline=None)
+@given(placements((8, 8, 8)), swellings)
+def test_a_swollen_patch_shows_what_its_swelling_names(placement: Placement, swelling: Swelling) -> None:
+    swollen = replace(placement, swelling=swelling)
+    straight = positions(placement, (8, 8, 8)).transpose(1, 2, 3, 0).astype(np.float32)
+    expected = swelling.source(torch.from_numpy(straight)).numpy()
+    for axis in range(3):
+        found = cut(coordinates(axis), swollen, (8, 8, 8), "edge")
+        np.testing.assert_allclose(found, expected[..., axis].clip(0, SHAPE[axis] - 1), atol=2e-3)
+
+
+@pytest.mark.parametrize(("factor", "more"), [(2.0, True), (0.5, False)])
+def test_a_structure_in_a_swelling_grows_or_shrinks_without_losing_its_middle(factor: float, more: bool) -> None:
+    middle = np.full(3, 15.0)
+    labels = (np.linalg.norm(np.indices((31, 31, 31)).T - middle, axis=-1) <= 5).astype(np.uint8)
+    swelling = Swelling(middle, 12.0, factor, np.ones(3))
+    _, truth = cut_both(labels, labels, Placement(middle, swelling=swelling), (31, 31, 31))
+    assert truth[15, 15, 15] == 1
+    # What is at r of the radius comes from r / (f + r - fr), so the edge at 5 of 12 moves by a known amount.
+    edge = 12 * factor * (5 / 12) / (1 + (factor - 1) * 5 / 12)
+    assert truth.sum() == pytest.approx(4 / 3 * np.pi * edge**3, rel=0.15)
+    assert (truth.sum() > labels.sum()) == more
 
 
 @settings(deadline=None)

@@ -81,6 +81,7 @@ def edit(folder: Path, before: str, after: str) -> None:
         ("spacing: [1.0, 1.0, 1.0]", "spacing: [1, 1, 0]", "0.01 to 100 millimetres"),
         ("mirror: []", "mirror: [3]", "axes 0, 1 and 2"),
         ("gamma: 0.0", "gamma: 1.5", '"augmentation.gamma" cannot be used'),
+        ("swelling: [0.4, 2.5]", "swelling: [1.4, 2.5]", '"augmentation.swelling" cannot be used'),
         ("gamma: 0.0", "gama: 0.0", "no key 'gama'"),
         ("value: 3", "value: 1", "different values and names"),
         ("out_channels: 3", "out_channels: 4", '"out_channels" 3: one for each label'),
