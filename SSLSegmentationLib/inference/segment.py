@@ -90,6 +90,7 @@ class Segmenter:
             raise InputError(f"The overlap of tiles is {self.settings.overlap:g}: choose one from 0 to below 1.")
         self.device = choose_device(self.settings.device)
         self.rule = _doubt(package, self.settings)
+        self._shows_doubt = self.settings.doubt != "none"
         self._loaded: tuple[Plan, list[Predictor]] | None = None
 
     def __call__(self, scan: Volume, tick: Tick = silent) -> Segmentation:
@@ -113,7 +114,7 @@ class Segmenter:
         keep_largest(labels, self.package.keep_largest)
         if self.package.keep_surest:
             keep_surest(labels, uncertainty, self.package.keep_surest)
-            uncertainty = uncertainty if self.settings.doubt != "none" else None
+            uncertainty = uncertainty if self._shows_doubt else None
         tick("Finishing", 1.0)
         seconds = {"preparing": ready - started, "segmenting": done - ready, "finishing": perf_counter() - done}
         return Segmentation(
@@ -160,11 +161,10 @@ class Segmenter:
         import torch
 
         several = self.rule.source in ("flips", "dropout", "members")
-        wants_doubt = self.settings.doubt != "none"
         labels = np.zeros(scan.shape, dtype=np.uint8)
-        by_doubt = wants_doubt or bool(self.package.keep_surest)
+        by_doubt = self._shows_doubt or bool(self.package.keep_surest)
         uncertainty = np.zeros(scan.shape, dtype=np.float32) if by_doubt else None
-        disagreement = np.zeros(scan.shape, dtype=np.float32) if wants_doubt and several else None
+        disagreement = np.zeros(scan.shape, dtype=np.float32) if self._shows_doubt and several else None
         probabilities = None
         if self.settings.probabilities:
             probabilities = np.zeros((self.package.classes, *scan.shape), dtype=np.float32)
