@@ -72,9 +72,9 @@ CARD = Card(
     "BY 4.0 by those who redistribute them (to be confirmed at the source before commercial use), and three synthetic "
     "abdomens",
     description="Segments thirteen abdominal organs in contrast-enhanced CT on a grid of 1.5 × 1.5 × 3 mm. Small "
-    "organs are found less surely than large ones, and organs of rare size or place may be missed: see the scores. More "
-    "patients and longer training would help; neither its data nor its time was at an end. Doubt is calibrated by the "
-    "cross-validation.",
+    "organs are found less surely than large ones, and organs of rare size or place may be missed: see the scores. "
+    "More patients and longer training would help; neither its data nor its time was at an end. Doubt is calibrated "
+    "by the cross-validation.",
 )
 
 
