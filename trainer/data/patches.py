@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Padding = Literal["zero", "edge"]
 
 _NOISE = 1e-6
+_COARSE_NOISE = 1e-3
+"""Voxels by which float64, and float32, may round a place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,22 +165,23 @@ def _grid(placement: Placement, size: list[int]) -> tuple[np.ndarray, list[int],
     affine = np.eye(3) if placement.affine is None else placement.affine
     if placement.swelling is None:
         reach = np.abs(affine) @ ((np.array(size) - 1) / 2)
-        low, last = _box(placement.centre - reach, placement.centre + reach)
+        low, last = _box(placement.centre - reach, placement.centre + reach, _NOISE)
         slopes, middle = _counted(placement.centre, low, last)
         grid = _places(size, (affine * slopes[:, None])[::-1], middle[::-1])
     else:
         places = placement.swelling.source(_places(size, affine, placement.centre))
-        low, last = _box(*(end(places, dim=(0, 1, 2)).double().numpy() for end in (torch.amin, torch.amax)))
+        ends = (end(places, dim=(0, 1, 2)).double().numpy() for end in (torch.amin, torch.amax))
+        low, last = _box(*ends, _COARSE_NOISE)
         slopes, start = _counted(np.zeros(3), low, last)
         grid = torch.stack([places[..., a] * float(slopes[a]) + float(start[a]) for a in (2, 1, 0)], dim=-1)
     return low, [int(n) + 1 for n in last], grid[None]
 
 
-def _box(first: np.ndarray, final: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _box(first: np.ndarray, final: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
     """The voxels around these positions: the first of them, and how many follow it along each axis."""
     # Where an axis stays as it is, its ends fall on voxels, and rounding noise must not ask for one more.
-    low = np.floor(first + _NOISE).astype(int)
-    return low, np.ceil(final - _NOISE).astype(int) - low
+    low = np.floor(first + noise).astype(int)
+    return low, np.ceil(final - noise).astype(int) - low
 
 
 def _counted(position: np.ndarray, low: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

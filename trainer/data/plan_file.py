@@ -50,7 +50,8 @@ level and of the last layer: twice as many see more, need four times the work an
 What is done to patches so that few cases teach more. Numbers are probabilities where nothing else is said.
 mirror: axes (0, 1, 2 for i, j, k) that may be mirrored; [] where left and right are different labels.
 turn: quarter turns in the plane. degrees, scale: how far "affine" rotates and resizes.
-swell: how often one structure in the patch is made larger or smaller, and others make room; swelling: how far.""",
+swell: how often a structure in a labelled patch is made larger or smaller, and others make room; for volumes whose
+slices are at most twice as thick as voxels are wide. swelling: from and to so many times as long, at its centroid.""",
     "foreground": "Part of the patches that surely show a labelled structure (0 to 1); the others lie anywhere.",
     "overlap": "Of neighbouring patches when a whole scan is segmented (0 to below 0.95).",
     "padding": "What surrounds scans smaller than a patch: zero, or edge (the outermost voxels repeated).",
@@ -130,12 +131,9 @@ def check_plan(plan: Plan, where: str) -> None:
         ),
         ("augmentation.mirror", not {0, 1, 2} >= set(change.mirror), "axes 0, 1 and 2"),
         ("augmentation.degrees", not 0 <= change.degrees <= 180, "0 to 180 degrees"),
-        ("augmentation.scale", not 0.2 <= change.scale[0] <= 1 <= change.scale[1] <= 5, "two numbers around 1"),
-        (
-            "augmentation.swelling",
-            not 0.2 <= change.swelling[0] <= 1 <= change.swelling[1] <= 5,
-            "two numbers around 1",
-        ),
+        ("augmentation.scale", not _around_one(change.scale), "two numbers around 1"),
+        ("augmentation.swelling", not _around_one(change.swelling), "two numbers around 1"),
+        ("augmentation.swell", change.swell > 0 and plan.dims == 2, "0, because dims is 2"),
         *((f"augmentation.{p}", not 0 <= getattr(change, p) <= 1, "a probability from 0 to 1") for p in probabilities),
         ("foreground", not 0 <= plan.foreground <= 1, "a part from 0 to 1"),
         ("overlap", not 0 <= plan.overlap < 0.95, "a part from 0 to below 0.95"),
@@ -149,6 +147,10 @@ def check_plan(plan: Plan, where: str) -> None:
 
 def _is_orientation(letters: str) -> bool:
     return len(letters) == 3 and all(any(letter in pair for letter in letters) for pair in AXIS_LETTERS)
+
+
+def _around_one(ends: tuple[float, float]) -> bool:
+    return 0.2 <= ends[0] <= 1 <= ends[1] <= 5
 
 
 def _is_rule(rule: IntensityRule) -> bool:

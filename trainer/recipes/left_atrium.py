@@ -2,16 +2,17 @@
 
     python -m trainer.recipes.left_atrium DATA OUT [--labelled 8] [--methods dual_networks] [--minutes 9]
 
-DATA holds images/ and labels/ of the 80 cases whose order of names is that of the published training list. The
-published test list of 20 further cases is not among them; so the last 20 of the 80 judge here, and 60 are trained on,
-of which the first 8 or 16 keep their labels. Figures of papers are therefore an orientation, not a comparison.
+DATA holds images/ and labels/ of the 80 cases la_000 to la_079, numbered in the order of the published training list.
+The published test list of 20 further cases is not among them; so the last 20 of the 80 judge here, and 60 are trained
+on, of which the first 8 or 16 keep their labels. Figures of papers are therefore an orientation, not a comparison.
 
 Otherwise as published: patches of 112 × 112 × 80, batches of two labelled and two unlabelled, 6000 steps, the last
 checkpoint, figures in voxels beside millimetres. Patches overlap by half in use, where the papers step by 18 × 18 × 4
 voxels. --steps shortens it.
 
 --small is for two processor cores: 1.25 mm, patches of 64 × 64 × 48, a small network, 400 steps and the default
-settings of every method. It compares methods with each other, and with no paper.
+settings of every method, and a control beside them: two networks that never hear of each other. It compares methods
+with each other, and with no paper. Its runs are in OUT/small, those of the published kind in OUT/published.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from trainer.recipes.study import UNWATCHED, Clock, Way, add_choice, arguments, 
 from trainer.report import lines_of, markdown, read_run
 
 METHODS = ("supervised", "mean_teacher", "ua_mt", "cross_pseudo", "ssl_contrastive", "dual_networks")
-WAYS = [*(Way(name, name) for name in METHODS), Way("apart", "cross_pseudo", changes=("cross=0",))]
-"""The last is a control: two networks that never hear of each other, judged as their mean, as those of pairs are."""
+PUBLISHED = [Way(name, name, "paper") for name in METHODS]
+SMALL = [*(Way(name, name) for name in METHODS), Way("apart", "cross_pseudo", "apart")]
 _CASES, _JUDGES = 80, 20
 
 
@@ -61,23 +62,26 @@ def split_of(out: Path, labelled: int) -> Path:
 
 def main() -> None:
     parser = arguments("left_atrium", __doc__, "data", device="auto")
-    add_choice(parser, WAYS, seeds=[0, 1, 2])
+    add_choice(parser, SMALL, seeds=[0, 1, 2])
     parser.add_argument("--small", action="store_true", help="what two processor cores can do")
     parser.add_argument("--steps", type=int, help="6000; small: 400")
     given = parser.parse_args()
     clock = Clock(given.minutes)
-    change, preset, steps = (small, "default", 400) if given.small else (published, "paper", 6000)
-    plan = planned(given.out, given.data, change, "--budget", "gpu", "--name", "left atrium")
+    name, change, ways, steps = (
+        ("small", small, SMALL, 400) if given.small else ("published", published, PUBLISHED, 6000)
+    )
+    out = given.out / name
+    plan = planned(out, given.data, change, "--budget", "gpu", "--name", "left atrium")
     done = []
     for seed in given.seeds:
         for labelled in given.labelled:
-            for way in chosen(WAYS, given.methods):
-                folder = given.out / "runs" / f"{labelled:02d}-{way.name}-{seed}"
-                method = ("--method", way.method, "--preset", preset, "--split", split_of(given.out, labelled))
+            for way in chosen(ways, given.methods):
+                folder = out / "runs" / f"{labelled:02d}-{way.name}-{seed}"
+                method = ("--method", way.method, "--preset", way.preset, "--split", split_of(out, labelled))
                 same = ("--seed", seed, "--steps", given.steps or steps, "--device", given.device)
-                changes = settings(UNWATCHED, "save_every=100", *way.changes)
-                done.append(judged(run(folder, "train", plan, *method, *same, *changes, clock=clock)))
-                (given.out / "table.md").write_text(markdown(lines_of([read_run(one) for one in done])), "utf-8")
+                quiet = settings(UNWATCHED, "save_every=100")
+                done.append(judged(run(folder, "train", plan, *method, *same, *quiet, clock=clock)))
+                (out / "table.md").write_text(markdown(lines_of([read_run(one) for one in done])), "utf-8")
 
 
 if __name__ == "__main__":

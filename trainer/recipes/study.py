@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from SSLSegmentationLib.io.atomic import replacing
 from trainer.run import SETTINGS
 
 UNWATCHED = "validate_every=1000000"
@@ -120,10 +121,13 @@ def planned(work: Path, data: Path, change: Callable[[dict[str, Any]], object], 
     """A folder with the plan that is proposed for the data, changed."""
     path = work / "plan.yaml"
     if not path.exists():
-        trainer("plan", data, "--out", work, *how)
-        plan = yaml.safe_load(path.read_text("utf-8"))
+        with tempfile.TemporaryDirectory() as folder:
+            trainer("plan", data.resolve(), "--out", folder, *how)
+            plan = yaml.safe_load((Path(folder) / "plan.yaml").read_text("utf-8"))
         change(plan)
-        path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
+        work.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:  # a proposal that nobody changed must not be taken for the plan
+            temporary.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
     return work
 
 

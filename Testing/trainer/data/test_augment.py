@@ -80,8 +80,9 @@ def test_what_swells_is_a_structure_whose_middle_the_patch_shows_as_often_and_as
         assert 0.5 <= one.factor <= 3.0
     assert {one.factor > 1 for one in found} == {True, False}
     assert all(place(np.random.default_rng(s), CENTRE, change, PATCH, spacing).swelling is None for s in range(20))
-    flat = [place(np.random.default_rng(s), CENTRE, change, (8, 8, 1), spacing, voxels) for s in range(20)]
-    assert all(one.swelling is None for one in flat)
+    for patch, thickness in (((8, 8, 1), 1.0), (PATCH, 4.0)):  # between thick slices, moving would only smear
+        flat = (place(np.random.default_rng(s), CENTRE, change, patch, (2, 1, thickness), voxels) for s in range(20))
+        assert all(one.swelling is None for one in flat)
 
 
 def test_where_nothing_swells_all_else_is_drawn_as_ever() -> None:
