@@ -88,8 +88,8 @@ def pretrain(
 ) -> None:
     """Learn features from scans before any label is looked at; `train --from RUN` starts from them.
 
-    Cases of the validation and test parts are left out here as well, so give the same --test, --folds and --split-seed as in
-    `train`; and the same --labelled, for the methods that look at what labels tell (polycl o and m).
+    Cases of the validation and test parts are left out here as well, so give the same --test, --folds and --split-seed
+    as in `train`; and the same --labelled, for the methods that look at what labels tell (polycl o and m).
     """
     shorts = {"steps": steps, "seed": seed, "device": device, "precision": precision}
     given = [*(changes or ()), *(f"training.{key}={value}" for key, value in shorts.items() if value is not None)]

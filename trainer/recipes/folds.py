@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
+from trainer import records
+from trainer.evaluate.plots import box_plot, learning_curves
+from trainer.evaluate.tables import by_label
 from trainer.recipes.study import UNWATCHED, Clock, judged, run, settings, trainer
 from trainer.report import lines_of, markdown, read_run
 
 ALL = "all"
 """The part that holds nobody back. It is what ships."""
+_SMOOTHED = 5
+"""Records of the loss, each of a single step, that make one point of its curve."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,27 @@ class Model:
         return [folder for folder in folders if (folder / "evaluation" / "summary.json").exists()]
 
     def table(self) -> None:
-        """What the cross-validation has found so far."""
+        """What the cross-validation has found so far, with every case as a point, and how the loss fell."""
         if runs := [read_run(folder) for folder in self.judges()]:
             (self.out / "table.md").write_text(markdown(lines_of(runs)), "utf-8")
+            box_plot(self.out / "dice.png", by_label([row for one in runs for row in one.rows], "dice"), "Dice")
+        parts = [*map(str, range(self.folds)), ALL]
+        if curves := {f"part {part}": curve for part in parts if (curve := self.loss(part))[0]}:
+            learning_curves(self.out / "loss.png", curves, "loss")
+
+    def loss(self, part: str) -> tuple[list[float], list[float]]:
+        """Steps and losses of all stages of a part, one after the other, each the mean of several records."""
+        steps: list[float] = []
+        losses: list[float] = []
+        before = 0
+        for stage in self.stages:
+            found = records.read(self.out / "runs" / f"{part}-{stage.name}" / "metrics.csv").get("train/loss", ([], []))
+            for start in range(0, len(found[0]) - _SMOOTHED + 1, _SMOOTHED):
+                taken = slice(start, start + _SMOOTHED)
+                steps.append(before + mean(found[0][taken]))
+                losses.append(mean(found[1][taken]))
+            before += stage.steps
+        return steps, losses
 
     def ship(self, whole: Path, judges: Sequence[Path]) -> None:
         target = self.out / self.card.id
