@@ -16,7 +16,7 @@ from trainer.report import lines_of, markdown, read_run
 ALL = "all"
 """The part that holds nobody back. It is what ships."""
 _SMOOTHED = 5
-"""Records of the loss, each of a single step, that make one point of its curve."""
+"""Records of the loss that make one point of its curve."""
 
 
 @dataclass(frozen=True)
