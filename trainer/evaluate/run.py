@@ -53,7 +53,7 @@ def evaluate(
     mean counts, as in the package then. A model for prompts is asked as users ask it.
     """
     run = Run(run_folder)
-    judged, files = _judged(run, cases)
+    judged, files = judged_cases(run, cases)
     facts = _facts(run, judged, len(files))
     found: Evaluation | Answers
     if method_class(run.recipe.method).promptable:
@@ -66,7 +66,7 @@ def evaluate(
     return found
 
 
-def _judged(run: Run, cases: Sequence[str] | None) -> tuple[str, list[CaseFiles]]:
+def judged_cases(run: Run, cases: Sequence[str] | None) -> tuple[str, list[CaseFiles]]:
     """What the cases are that are judged, and their files."""
     plan, split = run.plan, run.split
     names = tuple(cases or split.test or split.validation)
@@ -113,7 +113,7 @@ def _evaluated(
     backbone = trained_predictor(run)
     reliabilities, heat = _calibration(run, backbone, device, [case.name for case in files], tick)
     axes = _mirrored(run) if flips else ()
-    rows = _rows(run.plan, backbone, device, files, tolerance_mm, axes, heat.get("temperature", 1.0), tick)
+    rows = rows_of_cases(run.plan, backbone, device, files, tolerance_mm, axes, heat.get("temperature", 1.0), tick)
     facts |= {"tolerance_mm": tolerance_mm, "flip_axes": list(axes), **heat}
     return Evaluation(rows, reliabilities, facts)
 
@@ -143,7 +143,7 @@ def _called(run: Run) -> str:
     return f"{before.method}{preset} then {name}"
 
 
-def _rows(
+def rows_of_cases(
     plan: Plan,
     backbone: Backbone,
     device: str,
@@ -153,6 +153,7 @@ def _rows(
     temperature: float,
     tick: Tick,
 ) -> list[Row]:
+    """What a network finds in these cases, scored."""
     settings = Settings(device=device, doubt="flips" if flip_axes else "none")
     predict = Predictor(backbone, plan, settings, temperature, flip_axes)
     known, rows = known_labels(plan), []

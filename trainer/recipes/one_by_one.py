@@ -12,14 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from SSLSegmentationLib.inference.segment import Settings
-from trainer.data.cases import find_cases
-from trainer.data.reading import read_case
-from trainer.data.store import known_labels
-from trainer.evaluate.judge import rows_of
+from SSLSegmentationLib.progress import silent
+from trainer.evaluate.run import judged_cases, rows_of_cases
 from trainer.evaluate.tables import by_case
 from trainer.networks import Peers
-from trainer.predict import Predictor
 from trainer.run import Run
 from trainer.saving import trained_predictor
 
@@ -30,15 +26,10 @@ def dice_of_each(folder: Path, device: str) -> tuple[float, float, float]:
     pair = trained_predictor(run)
     if not isinstance(pair, Peers):
         raise SystemExit(f"{folder} has trained a single network: choose a run of a method with two.")
-    judging = set(run.split.test or run.split.validation)
-    cases = [case for case in find_cases(run.plan.data) if case.name in judging]
-    truths = [read_case(case, known_labels(run.plan)).labels for case in cases]
+    _, cases = judged_cases(run, None)
     means = []
     for backbone in (pair.first, pair.second, pair):
-        predict = Predictor(backbone, run.plan, Settings(device=device, doubt="none"))
-        rows = []
-        for case, truth in zip(cases, truths, strict=True):
-            rows += rows_of(case.name, predict(case).labels, truth, run.plan.labels, case.annotated)
+        rows = rows_of_cases(run.plan, backbone, device, cases, 2.0, (), 1.0, silent)
         means.append(float(np.nanmean(list(by_case(rows, "dice").values()))))
     return means[0], means[1], means[2]
 
