@@ -5,8 +5,8 @@
 DATA holds images/ and labels/ of the 24 scans (BTCV, "Beyond the Cranial Vault"). Three synthetic abdomens are added to
 every training, so that the demo's is segmented too. A network first learns where organs lie on a grid of 5 mm, where a
 step takes half the time and sees twice as much, and goes on from there on ever finer ones, as a coarse grid hides small
-organs. On the last two it sees more around them at once, and organs swollen to several times their size or shrunken to
-a fraction of it, as two dozen patients have few of either.
+organs. On the last three it sees more around them at once, and organs swollen to several times their size or shrunken
+to a fraction of it, as two dozen patients have few of either.
 
 The parts 0 to 3 hold a quarter of the patients back each; together they are the cross-validation, OUT/table.md. The
 part `all` trains on every scan and is what ships, as OUT/abdomen-ct-fast, with the scores and the temperature of the
@@ -46,20 +46,22 @@ CONNECTED = [value for value in range(1, 14) if value != 10]
 
 @dataclass(frozen=True)
 class Grid:
-    """What the network sees in a stage."""
+    """What the network sees in a stage, and for how long."""
 
     spacing: list[float]
     patch: list[int]
     batch: int
+    steps: int
     swell: float = 0.0
 
 
 GRIDS = {
-    "5mm": Grid([5.0, 5.0, 5.0], [48, 48, 48], batch=2),
-    "3mm": Grid([3.0, 3.0, 3.0], [64, 64, 64], batch=2),
-    "2mm": Grid([2.0, 2.0, 3.0], [80, 80, 48], batch=2),
-    "wide": Grid([2.0, 2.0, 3.0], [112, 112, 64], batch=1, swell=0.4),
-    "fine": Grid([1.5, 1.5, 3.0], [128, 128, 64], batch=1, swell=0.4),
+    "5mm": Grid([5.0, 5.0, 5.0], [48, 48, 48], batch=2, steps=600),
+    "3mm": Grid([3.0, 3.0, 3.0], [64, 64, 64], batch=2, steps=1200),
+    "2mm": Grid([2.0, 2.0, 3.0], [80, 80, 48], batch=2, steps=2000),
+    "wide": Grid([2.0, 2.0, 3.0], [112, 112, 64], batch=1, steps=2000, swell=0.4),
+    "fine": Grid([1.5, 1.5, 3.0], [128, 128, 64], batch=1, steps=1000, swell=0.4),
+    "last": Grid([1.5, 1.5, 3.0], [144, 144, 64], batch=1, steps=3000, swell=0.4),
 }
 VARIED = {"affine": 0.4, "degrees": 20.0, "scale": [0.7, 1.4], "swelling": [0.3, 3.0]}
 """Two dozen patients are seen many times each, so their sizes and tilts have to vary more than is usual here."""
@@ -114,9 +116,8 @@ def split_of(data: Path, out: Path, part: str) -> tuple[object, ...]:
 def main() -> None:
     parser = arguments("abdomen", __doc__, "data")
     parser.add_argument("--parts", nargs="*", default=[*map(str, range(FOLDS)), ALL])
-    parser.add_argument(
-        "--steps", nargs=5, type=int, default=[600, 1200, 2000, 2000, 1000], help=f"on {', '.join(GRIDS)}"
-    )
+    told = [grid.steps for grid in GRIDS.values()]
+    parser.add_argument("--steps", nargs=len(told), type=int, default=told, help=f"on {', '.join(GRIDS)}")
     given = parser.parse_args()
     data = gathered(given.data, given.out)
     stages = [stage(data, given.out, name, steps) for name, steps in zip(GRIDS, given.steps, strict=True)]
