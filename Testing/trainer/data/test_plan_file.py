@@ -99,6 +99,13 @@ def test_what_cannot_be_meant_is_refused_with_its_place(tmp_path: Path, before: 
     assert str(refusal.value).startswith("plan.yaml")
 
 
+def test_swelling_is_refused_for_slices(tmp_path: Path) -> None:
+    flat = plan_for(tmp_path, dims=2, patch=(8, 8, 1), augmentation=replace(Augmentation(), swell=0.4))
+    write_plan(tmp_path / "plan.yaml", flat)
+    with pytest.raises(InputError, match=r'"augmentation.swell" cannot be used: it needs 0, because dims is 2'):
+        read_plan(tmp_path / "plan.yaml")
+
+
 def test_a_plan_that_is_not_there_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.yaml does not exist"):
         read_plan(tmp_path / "nothing.yaml")
