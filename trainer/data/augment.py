@@ -18,6 +18,10 @@ _BLUR = (0.4, 0.9)  # voxels
 _BRIGHTNESS = (0.8, 1.25)
 _CONTRAST = (0.7, 1.35)
 _GAMMA = (0.7, 1.5)
+_TINT = 1.0
+"""The most a structure is darker or brighter, in standard deviations of the patch."""
+_RIM = 0.7
+"""Voxels, the blur of its border, where voxels hold a part of it."""
 _NEARLY_CUBIC = 2.0  # between thicker slices, a turn out of their plane would only smear
 _TAPS = 2
 _ROOM = 3.0
@@ -43,6 +47,9 @@ class Augmentation:
     swelling: tuple[float, float] = (0.4, 2.5)
     """How many times as long and wide, at its centroid; a whole ball becomes 0.54 to 1.5 times as long, 0.16 to 3.5
     times its volume. What is small already may vanish."""
+    tint: float = 0.0
+    """Each structure in a labelled patch is darker or brighter than it was, as with another contrast agent, another
+    moment after it, or a sick organ."""
     noise: float = 0.15
     blur: float = 0.15
     brightness: float = 0.15
@@ -84,6 +91,19 @@ def place(
     if augmentation.swell and foreground and rng.random() < augmentation.swell:
         swelling = _swelling(rng, augmentation, centre, patch, np.asarray(spacing, dtype=np.float64), foreground)
     return Placement(np.asarray(centre, dtype=np.float64), affine, axes, (flips[0], flips[1], flips[2]), swelling)
+
+
+def tinted(rng: np.random.Generator, image: np.ndarray, truth: np.ndarray, augmentation: Augmentation) -> np.ndarray:
+    """The patch with some structures darker or brighter, within what it had; for a tint of 0 nothing is drawn."""
+    if not augmentation.tint:
+        return image
+    shifts = np.zeros(256, np.float32)
+    shown = np.flatnonzero(np.bincount(truth.ravel(), minlength=256)[1:]) + 1
+    chosen = shown[rng.random(len(shown)) < augmentation.tint]
+    if not len(chosen):
+        return image
+    shifts[chosen] = rng.uniform(-_TINT, _TINT, len(chosen)) * float(image.std())
+    return np.clip(image + blurred(shifts[truth], _RIM), image.min(), image.max())
 
 
 def another_look(rng: np.random.Generator, image: np.ndarray, augmentation: Augmentation) -> np.ndarray:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from SSLSegmentationLib.errors import InputError
-from trainer.data.augment import Augmentation, another_look, place
+from trainer.data.augment import Augmentation, another_look, place, tinted
 from trainer.data.patches import choose_centre, cut, cut_both
 from trainer.data.plan import Plan
 from trainer.data.store import Store
@@ -95,6 +95,7 @@ class Batches(Dataset):
             where = place(rng, centre, self.augmentation, self.plan.patch, case.spacing, case.foreground)
             image, truth = cut_both(case.image, case.labels, where, self.plan.patch, self.plan.padding)
             truths.append(truth)
+            image = tinted(rng, image, truth, self.augmentation)
             images.append(another_look(rng, image, self.augmentation))
         return {
             "image": torch.from_numpy(np.stack(images)[:, None]),

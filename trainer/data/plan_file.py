@@ -51,7 +51,8 @@ What is done to patches so that few cases teach more. Numbers are probabilities 
 mirror: axes (0, 1, 2 for i, j, k) that may be mirrored; [] where left and right are different labels.
 turn: quarter turns in the plane. degrees, scale: how far "affine" rotates and resizes.
 swell: how often a structure in a labelled patch is made larger or smaller, and others make room; for volumes whose
-slices are at most twice as thick as voxels are wide. swelling: from and to so many times as long, at its centroid.""",
+slices are at most twice as thick as voxels are wide. swelling: from and to so many times as long, at its centroid.
+tint: how often each structure in a labelled patch is made darker or brighter.""",
     "foreground": "Part of the patches that surely show a labelled structure (0 to 1); the others lie anywhere.",
     "overlap": "Of neighbouring patches when a whole scan is segmented (0 to below 0.95).",
     "padding": "What surrounds scans smaller than a patch: zero, or edge (the outermost voxels repeated).",
@@ -106,7 +107,7 @@ def check_plan(plan: Plan, where: str) -> None:
         rule = rule.then
     values, names = [label.value for label in plan.labels], [label.name for label in plan.labels]
     change, spacing, flat = plan.augmentation, plan.preprocessing.spacing, plan.patch[2] == 1
-    probabilities = ("affine", "swell", "noise", "blur", "brightness", "contrast", "gamma")
+    probabilities = ("affine", "swell", "tint", "noise", "blur", "brightness", "contrast", "gamma")
     problems = (
         ("name", not plan.name.strip() or not plan.name.isprintable(), "a name in one line"),
         ("labels", not values, "at least one label"),

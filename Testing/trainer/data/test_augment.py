@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from trainer.data.augment import CROP_ONLY, FLIPS_AND_TURNS, Augmentation, another_look, blurred, place
+from trainer.data.augment import CROP_ONLY, FLIPS_AND_TURNS, Augmentation, another_look, blurred, place, tinted
 
 CENTRE = np.full(3, 20.0)
 PATCH = (8, 8, 8)
@@ -93,6 +93,43 @@ def test_where_nothing_swells_all_else_is_drawn_as_ever() -> None:
             place(np.random.default_rng(seed), CENTRE, change, PATCH, np.ones(3), known) for known in (voxels, None)
         )
         np.testing.assert_array_equal(with_voxels.matrix, without.matrix)
+
+
+def test_each_structure_is_tinted_alone_and_as_often_as_asked() -> None:
+    truth = np.zeros(PATCH, np.uint8)
+    truth[:3], truth[5:] = 1, 200
+    change = replace(CROP_ONLY, tint=0.3)
+    found = [tinted(np.random.default_rng(s), noise(), truth, change) - noise() for s in range(300)]
+    inside = np.array([(moved[0, 4, 4], moved[7, 4, 4]) for moved in found])  # well away from what lies between
+    assert (np.abs(inside) > 1e-6).mean(axis=0) == pytest.approx(0.3, abs=0.08)
+    assert np.corrcoef(inside[:, 0] != 0, inside[:, 1] != 0)[0, 1] == pytest.approx(0, abs=0.15)
+    assert (inside < 0).any(axis=0).all()
+    assert (inside > 0).any(axis=0).all()
+
+
+def test_what_is_tinted_keeps_its_texture_and_its_neighbours_keep_their_values() -> None:
+    truth = np.zeros((24, 8, 8), np.uint8)
+    truth[:12] = 7
+    image = np.linspace(0.4, 0.6, truth.size, dtype=np.float32).reshape(truth.shape)
+    image[-1, -1, -2:] = 0, 1  # room for darker and for brighter
+    looks = [tinted(np.random.default_rng(s), image.copy(), truth, replace(CROP_ONLY, tint=1.0)) for s in range(20)]
+    for look in looks:
+        assert look.dtype == np.float32
+        moved = look - image
+        assert np.ptp(moved[:9]) < 1e-6
+        assert 0 < abs(moved[0, 0, 0]) <= image.std() * 1.001
+        np.testing.assert_array_equal(look[15:], image[15:])
+
+
+def test_a_tint_stays_within_what_the_patch_had_and_draws_nothing_where_there_is_none() -> None:
+    truth = np.ones(PATCH, np.uint8)
+    looks = [tinted(np.random.default_rng(s), noise(), truth, replace(CROP_ONLY, tint=1.0)) for s in range(20)]
+    assert all(look.min() >= noise().min() and look.max() <= noise().max() for look in looks)
+    untouched = np.random.default_rng(0)
+    np.testing.assert_array_equal(tinted(untouched, noise(), truth, CROP_ONLY), noise())
+    assert untouched.random() == np.random.default_rng(0).random()
+    nothing = tinted(np.random.default_rng(0), noise(), np.zeros(PATCH, np.uint8), replace(CROP_ONLY, tint=1.0))
+    np.testing.assert_array_equal(nothing, noise())
 
 
 @pytest.mark.parametrize("name", ["noise", "blur", "brightness", "contrast", "gamma"])
