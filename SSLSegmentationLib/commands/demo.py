@@ -34,7 +34,8 @@ def demo(
     """Try it: make a synthetic abdomen, segment it, and see where the network is unsure.
 
     Then a simulated user, who knows the truth of the synthetic scan, corrects the worst place with a few clicks, and
-    spreads that one slice to its neighbours. All of it is written, the scan as well, to be opened together in Slicer.
+    spreads that one slice to a dozen on each side. All of it is written, the scan as well, to be opened together in
+    Slicer.
     """
     from SSLSegmentationLib.commands.results import REPORT, prepare_folder
     from SSLSegmentationLib.inference.segment import Settings
@@ -84,7 +85,8 @@ def _corrected(out: Path, volume: Volume, truth: Volume, device: str, tick: Tick
     done = simulated.correct(stack, truth, opened.segments, labels, network, tick)
     if done is None:
         return {}, []
-    led = simulated.spread(stack, truth, labels[done.organ], done, network, tick)
+    kept = opened.kept([done.organ])[done.organ]
+    led = simulated.spread(stack, truth, labels[done.organ], done, network, kept, tick)
     model, files = network.key if network else "grey values", []
     for folder, proposal, drawn in (
         (CORRECTED, done.proposal, opened),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.progress import Tick, silent
+from SSLSegmentationLib.prompting.compose import NOTHING_KEPT, Kept
 from SSLSegmentationLib.prompting.protocol import Promptable
 from SSLSegmentationLib.prompting.robot import click, dice
 from SSLSegmentationLib.prompting.stack import Stack
@@ -20,6 +21,7 @@ from SSLSegmentationLib.volume import Volume
 
 _MOST_CLICKS = 4
 _WELL = 0.95  # Dice on the slice with which the user is content
+_FAR = 12  # slices on each side, after which users look, and correct the next one; docs/models.md judges as many
 _LEAST = 150  # pixels of the organ on a slice that is worth correcting
 
 
@@ -74,14 +76,23 @@ def correct(
 
 
 def spread(
-    stack: Stack, truth: Volume, label: Label, corrected: Corrected, network: Promptable | None, tick: Tick = silent
+    stack: Stack,
+    truth: Volume,
+    label: Label,
+    corrected: Corrected,
+    network: Promptable | None,
+    kept: Kept = NOTHING_KEPT,
+    tick: Tick = silent,
 ) -> Spread:
-    """What the corrected slice alone leads to on the others."""
-    from SSLSegmentationLib.prompting.propagate import propagate
+    """What the corrected slice alone leads to on the next ones, beside what is kept of the other organs."""
+    from SSLSegmentationLib.prompting.propagate import DEFAULT_RULE, GREY_RULE, propagate
 
     voxels = stack.numbers(corrected.segment.box) == corrected.slice
     drawn = Cropped(corrected.segment.box, corrected.segment.bits & voxels).tight()
-    steps = propagate(stack, {corrected.organ: drawn}, [corrected.slice], network, tick=tick)
+    rule = replace(DEFAULT_RULE if network else GREY_RULE, max_frames=_FAR)
+    steps = propagate(
+        stack, {corrected.organ: drawn}, [corrected.slice], network, rule=rule, kept={corrected.organ: kept}, tick=tick
+    )
     result = finish(steps)
     proposal, slices = result.proposals[corrected.organ], result.slices[corrected.organ]
     after, meant = proposal.accepted_into(drawn), _mask_of(truth, label)

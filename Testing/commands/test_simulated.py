@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from SSLSegmentationLib.commands.simulated import correct, spread
+from SSLSegmentationLib.commands.simulated import Corrected, correct, spread
 from SSLSegmentationLib.labels import Label
+from SSLSegmentationLib.prompting.compose import Kept
 from SSLSegmentationLib.prompting.stack import Stack, acquired
-from SSLSegmentationLib.proposal import Cropped
+from SSLSegmentationLib.proposal import NOTHING, Cropped, Proposal
 from SSLSegmentationLib.volume import Volume
 from Testing.prompting.fake import Bright
+from Testing.prompting.fake import Spread as Following
 
 LABELS = {"cube": Label(1, "cube"), "bar": Label(2, "bar")}
 
@@ -68,3 +70,31 @@ def test_the_corrected_slice_alone_is_spread(seen: tuple[Stack, Volume]) -> None
     assert stack.touched(led.drawn) == [7]
     assert set(led.slices) >= set(range(4, 16)) - {7}
     assert led.dice > 0.95
+
+
+@pytest.fixture
+def halves() -> tuple[Stack, Volume]:
+    """Forty slices of a bright block; its left half is the cube, and nothing but the truth tells the bar beside it."""
+    truth = np.zeros((40, 30, 30), dtype=np.uint8)
+    truth[:, 5:25, 5:15], truth[:, 5:25, 15:25] = 1, 2
+    matrix = np.diag([1.0, 1.0, 3.0, 1.0])
+    stack = acquired(Volume((truth > 0) * np.float32(200) - 100, matrix, "block", "CT"))
+    return stack, Volume(truth, matrix, "truth", "")
+
+
+def corrected_on(truth: Volume, n: int) -> Corrected:
+    nothing = Proposal(NOTHING.box, NOTHING.bits, NOTHING.bits, 1.0)
+    return Corrected("cube", n, 1, (0.5, 1.0), nothing, Cropped.of(truth.voxels == 1))
+
+
+def test_other_organs_keep_their_voxels_when_one_is_spread(halves: tuple[Stack, Volume]) -> None:
+    stack, truth = halves
+    others = Kept(neighbours=(Cropped.of(truth.voxels == 2),))
+    assert spread(stack, truth, LABELS["cube"], corrected_on(truth, 20), Following()).dice < 0.8
+    assert spread(stack, truth, LABELS["cube"], corrected_on(truth, 20), Following(), others).dice == 1.0
+
+
+def test_an_organ_is_spread_no_further_than_a_user_goes_without_looking(halves: tuple[Stack, Volume]) -> None:
+    stack, truth = halves
+    led = spread(stack, truth, LABELS["cube"], corrected_on(truth, 20), Following())
+    assert led.slices == [*range(8, 20), *range(21, 33)]
