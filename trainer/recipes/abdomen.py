@@ -54,6 +54,8 @@ class Grid:
     steps: int
     swell: float = 0.0
     tint: float = 0.0
+    start_share: float = 0.0
+    """Of the weights that the stage begins with, in those it ends with."""
 
 
 GRIDS = {
@@ -64,6 +66,7 @@ GRIDS = {
     "fine": Grid([1.5, 1.5, 3.0], [128, 128, 64], batch=1, steps=1000, swell=0.4),
     "both": Grid([1.5, 1.5, 3.0], [144, 144, 64], batch=1, steps=3000, swell=0.4),
     "tinted": Grid([1.5, 1.5, 3.0], [144, 144, 64], batch=1, steps=3000, swell=0.6, tint=0.4),
+    "steady": Grid([1.5, 1.5, 3.0], [144, 144, 64], batch=1, steps=1500, swell=0.6, tint=0.4, start_share=0.5),
 }
 VARIED = {"affine": 0.4, "degrees": 20.0, "scale": [0.7, 1.4], "swelling": [0.3, 3.0]}
 """Two dozen patients are seen many times each, so their sizes and tilts have to vary more than is usual here."""
@@ -100,7 +103,8 @@ def stage(data: Path, out: Path, name: str, steps: int) -> Stage:
         plan["augmentation"] |= VARIED | {"swell": grid.swell, "tint": grid.tint}
         plan |= {"patch": grid.patch, "batch": grid.batch, "network": NETWORK, "keep_surest": CONNECTED}
 
-    return Stage(name, planned(out / name, data, change, "--budget", "cpu", "--name", "abdomen CT fast"), steps)
+    work = planned(out / name, data, change, "--budget", "cpu", "--name", "abdomen CT fast")
+    return Stage(name, work, steps, (f"start_share={GRIDS[name].start_share}",))
 
 
 def split_of(data: Path, out: Path, part: str) -> tuple[object, ...]:
