@@ -85,8 +85,7 @@ def _corrected(out: Path, volume: Volume, truth: Volume, device: str, tick: Tick
     done = simulated.correct(stack, truth, opened.segments, labels, network, tick)
     if done is None:
         return {}, []
-    kept = opened.kept([done.organ])[done.organ]
-    led = simulated.spread(stack, truth, labels[done.organ], done, network, kept, tick)
+    led = simulated.spread(stack, truth, labels[done.organ], done, network, opened.kept([done.organ]), tick)
     model, files = network.key if network else "grey values", []
     for folder, proposal, drawn in (
         (CORRECTED, done.proposal, opened),

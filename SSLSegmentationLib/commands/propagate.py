@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -80,7 +80,7 @@ def propagate(
             known,
             network,
             window=corrected.window_from(window),
-            rule=replace(following.GREY_RULE if network is None else following.DEFAULT_RULE, max_frames=max_slices),
+            rule=following.usual_rule(network, max_slices),
             direction=direction,
             stride=stride,
             redo=redo,

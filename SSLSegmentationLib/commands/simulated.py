@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from SSLSegmentationLib.labels import Label
 from SSLSegmentationLib.progress import Tick, silent
-from SSLSegmentationLib.prompting.compose import NOTHING_KEPT, Kept
+from SSLSegmentationLib.prompting.compose import Kept
 from SSLSegmentationLib.prompting.protocol import Promptable
 from SSLSegmentationLib.prompting.robot import click, dice
 from SSLSegmentationLib.prompting.stack import Stack
@@ -81,18 +81,16 @@ def spread(
     label: Label,
     corrected: Corrected,
     network: Promptable | None,
-    kept: Kept = NOTHING_KEPT,
+    kept: Mapping[str, Kept] | None = None,
     tick: Tick = silent,
 ) -> Spread:
     """What the corrected slice alone leads to on the next ones, beside what is kept of the other organs."""
-    from SSLSegmentationLib.prompting.propagate import DEFAULT_RULE, GREY_RULE, propagate
+    from SSLSegmentationLib.prompting.propagate import propagate, usual_rule
 
     voxels = stack.numbers(corrected.segment.box) == corrected.slice
     drawn = Cropped(corrected.segment.box, corrected.segment.bits & voxels).tight()
-    rule = replace(DEFAULT_RULE if network else GREY_RULE, max_frames=_FAR)
-    steps = propagate(
-        stack, {corrected.organ: drawn}, [corrected.slice], network, rule=rule, kept={corrected.organ: kept}, tick=tick
-    )
+    rule = usual_rule(network, _FAR)
+    steps = propagate(stack, {corrected.organ: drawn}, [corrected.slice], network, rule=rule, kept=kept, tick=tick)
     result = finish(steps)
     proposal, slices = result.proposals[corrected.organ], result.slices[corrected.organ]
     after, meant = proposal.accepted_into(drawn), _mask_of(truth, label)

@@ -298,19 +298,19 @@ def _refine(session: Session, request: RefineRequest, tick: Tick) -> Generator[R
 
 
 def _propagate(session: Session, request: PropagateRequest, tick: Tick) -> Generator[Result, None, Proposals]:
-    from dataclasses import replace
-
-    from SSLSegmentationLib.prompting.propagate import DEFAULT_RULE, GREY_RULE, propagate
+    from SSLSegmentationLib.prompting.propagate import propagate, usual_rule
 
     stack = _stack(session, request)
     here = () if request.plane is None else (stack.number_at(request.plane.pixel_to_ras[:3, 3]),)
+    chosen = _chosen(session, request.segments)
+    model = session.models.promptable(request.model) if request.model else None
     found = yield from propagate(
         stack,
-        _chosen(session, request.segments),
+        chosen,
         (*request.slices, *here),
-        session.models.promptable(request.model) if request.model else None,
+        model,
         window=_window(request.window),
-        rule=replace(DEFAULT_RULE if request.model else GREY_RULE, max_frames=request.max_frames),
+        rule=usual_rule(model, request.max_frames),
         direction=_direction(stack, request),
         stride=request.stride,
         redo=request.redo,

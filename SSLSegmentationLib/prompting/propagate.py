@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -34,9 +34,14 @@ BOTH, UP, DOWN = "both", "up", "down"
 DIRECTIONS = (BOTH, UP, DOWN)
 """Up is where the numbers of the slices grow."""
 
-DEFAULT_RULE = StopRule()
-GREY_RULE = StopRule(least_score=0.5)
+_MODEL_RULE = StopRule()
+_GREY_RULE = StopRule(least_score=0.5)
 """Grey values lead astray more easily than a model does."""
+
+
+def usual_rule(model: Spreader | Promptable | None, max_frames: int | None = None) -> StopRule:
+    """When to stop following with this model, or with grey values alone, at the latest after so many slices."""
+    return replace(_GREY_RULE if model is None else _MODEL_RULE, max_frames=max_frames)
 
 
 @dataclass(eq=False)
@@ -99,7 +104,7 @@ def propagate(
     if direction not in DIRECTIONS:
         raise InputError(f"{direction} is no direction: choose {', '.join(DIRECTIONS[:-1])} or {DIRECTIONS[-1]}.")
     kept = kept or {}
-    rule = rule or (GREY_RULE if model is None else DEFAULT_RULE)
+    rule = rule or usual_rule(model)
     window = window or window_of(stack.volume)
     groups = _groups(stack, segments, slices, redo)
     drawn = {

@@ -23,6 +23,11 @@ def seen() -> tuple[Stack, Volume]:
     truth = np.zeros((20, 60, 60), dtype=np.uint8)
     truth[4:16, 10:40, 10:30] = 1
     truth[2:18, 20:36, 42:54] = 2
+    return scan_of(truth)
+
+
+def scan_of(truth: np.ndarray) -> tuple[Stack, Volume]:
+    """Everything is equally bright, whichever label it has."""
     matrix = np.diag([1.0, 1.0, 3.0, 1.0])
     scan = Volume((truth > 0) * np.float32(200) - 100, matrix, "blocks", "CT")
     return acquired(scan), Volume(truth, matrix, "truth", "")
@@ -77,9 +82,7 @@ def halves() -> tuple[Stack, Volume]:
     """Forty slices of a bright block; its left half is the cube, and nothing but the truth tells the bar beside it."""
     truth = np.zeros((40, 30, 30), dtype=np.uint8)
     truth[:, 5:25, 5:15], truth[:, 5:25, 15:25] = 1, 2
-    matrix = np.diag([1.0, 1.0, 3.0, 1.0])
-    stack = acquired(Volume((truth > 0) * np.float32(200) - 100, matrix, "block", "CT"))
-    return stack, Volume(truth, matrix, "truth", "")
+    return scan_of(truth)
 
 
 def corrected_on(truth: Volume, n: int) -> Corrected:
@@ -89,7 +92,7 @@ def corrected_on(truth: Volume, n: int) -> Corrected:
 
 def test_other_organs_keep_their_voxels_when_one_is_spread(halves: tuple[Stack, Volume]) -> None:
     stack, truth = halves
-    others = Kept(neighbours=(Cropped.of(truth.voxels == 2),))
+    others = {"cube": Kept(neighbours=(Cropped.of(truth.voxels == 2),))}
     assert spread(stack, truth, LABELS["cube"], corrected_on(truth, 20), Following()).dice < 0.8
     assert spread(stack, truth, LABELS["cube"], corrected_on(truth, 20), Following(), others).dice == 1.0
 

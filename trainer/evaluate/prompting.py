@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -21,7 +21,7 @@ from SSLSegmentationLib.errors import InputError
 from SSLSegmentationLib.io.atomic import replacing
 from SSLSegmentationLib.prompting.boxes import grown, tight
 from SSLSegmentationLib.prompting.picture import picture, window_of
-from SSLSegmentationLib.prompting.propagate import DEFAULT_RULE, GREY_RULE, propagate
+from SSLSegmentationLib.prompting.propagate import propagate, usual_rule
 from SSLSegmentationLib.prompting.protocol import PixelPrompts, Promptable
 from SSLSegmentationLib.prompting.robot import Ask, Place, clicked, dice
 from SSLSegmentationLib.prompting.stack import slices_along
@@ -161,7 +161,7 @@ class Questions:
         drawn[middle] = self.there[middle]
         everywhere = tuple(slice(0, n) for n in drawn.shape)
         seed = Cropped(everywhere, drawn).tight()
-        rule = replace(GREY_RULE if model is None else DEFAULT_RULE, max_frames=REACH)
+        rule = usual_rule(model, REACH)
         proposal = finish(propagate(self.shown.stack, {"it": seed}, [middle], model, rule=rule)).proposals["it"]
         found = proposal.accepted_into(seed).within(everywhere)
         return {MEASURES[-1]: dice(found[others], self.there[others])}
